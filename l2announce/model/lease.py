@@ -1,0 +1,68 @@
+"""coordination.k8s.io/v1 Leases, the writes that an elector wants, and what can come of a write."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A Lease as the store returned it. ``holder_identity`` "" means released. Times are RFC 3339 MicroTime texts, written for people and
+    other clients: no decision here compares them. ``resource_version`` is opaque."""
+
+    name: str
+    holder_identity: str
+    lease_duration: float
+    resource_version: str
+    acquire_time: str = ""
+    renew_time: str = ""
+    lease_transitions: int = 0
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+class Verb(Enum):
+    """Why a lease is written."""
+
+    ACQUIRE = "acquire"
+    RENEW = "renew"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWrite:
+    """One compare-and-swap: create the lease when ``base`` is None, else replace exactly the version ``base``.
+
+    The store stamps the wall clock: ``acquire_time`` on ACQUIRE by a new holder, kept on RENEW; ``renew_time`` always. Transitions, as
+    client-go counts them: 0 on creation, plus 1 when the holder changes to another identity, unchanged on release.
+    A release writes holder_identity "" and a lease duration of 1 s.
+    """
+
+    verb: Verb
+    name: str
+    holder_identity: str
+    lease_duration: float
+    base: Lease | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The store accepted the write and now holds ``lease``."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Somebody else wrote first; nothing was written. ``current`` is what the store holds now, None when it does not say or has none."""
+
+    current: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No answer in time, or a refusal: the write may or may not have happened. ``reason`` is one sentence for people."""
+
+    reason: str
+
+
+WriteOutcome: TypeAlias = Written | Conflict | Unreachable

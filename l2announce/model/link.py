@@ -1,0 +1,43 @@
+"""Network interfaces: what the responder needs to answer (Link), and what control needs to choose (Device)."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from l2announce.model.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One Ethernet interface as the responder sees it (rtnetlink's words).
+
+    ``carrier`` is true when the link is up and has carrier (IFF_UP and IFF_LOWER_UP), so frames can flow.
+    ``link_local`` is its usable (not tentative) IPv6 link-local address, the source of neighbor advertisements, if it has one.
+    """
+
+    index: int
+    name: str
+    mac: bytes
+    carrier: bool = True
+    link_local: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One interface with the facts that Cilium's device detection asks for (see control/devices.py).
+
+    ``kind`` is rtnetlink's IFLA_INFO_KIND (``veth``, ``bridge``, ``vlan``, ... or "" for hardware), ``master_kind`` that of its master or None
+    when it has no master. ``ethernet`` is ARPHRD_ETHER with a MAC. ``up`` is IFF_UP.
+    """
+
+    index: int
+    name: str
+    alternative_names: tuple[str, ...] = ()
+    kind: str = ""
+    ethernet: bool = True
+    up: bool = True
+    loopback: bool = False
+    slave: bool = False
+    master_kind: str | None = None
+    addresses: tuple[Address, ...] = field(default=())
+    has_default_route: bool = False
+    has_global_unicast_route: bool = False

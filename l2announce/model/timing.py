@@ -1,0 +1,60 @@
+"""Every duration of the program, in seconds, each with its source. The lease timings have Cilium's names, defaults and rules."""
+
+from dataclasses import dataclass
+
+from l2announce.errors import ConfigurationError
+
+FENCE = 0.9
+"""A holder answers for this share of the lease duration after it *sent* its last successful renewal. The rest is the tolerated difference
+of the rates of two boot clocks: a tenth, where crystals differ by less than a thousandth."""
+
+ANNOUNCE_OFFSETS = (0.0, 0.2, 1.1, 3.0, 7.0)
+"""When announcements of a newly won address go out. 1.1 s clears Linux's neighbor locktime of 1 s; the last two reach receivers behind
+switch ports that were not yet forwarding."""
+
+ANNOUNCE_GAP = 0.001
+"""The least time between two frames of announcements on one link."""
+
+HEARTBEAT = 0.5
+"""The responder reports at least this often."""
+
+GATE_TIMEOUT = 2.0
+"""A responder that was silent for this long does not answer as far as the election is concerned (the gate)."""
+
+RANK_STEP = 0.05
+"""How much longer the next candidate in rank waits before it takes a free lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Lease timings. ``lease_duration``: how long others must see no renewal before they take over; whole seconds, as the Lease object
+    stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried again."""
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 5.0
+    retry_period: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.lease_duration < 1 or self.lease_duration != int(self.lease_duration):
+            raise ConfigurationError(
+                f"lease duration {self.lease_duration:g}s: must be a whole number of seconds, at least 1s (a Lease stores whole seconds)"
+            )
+        if self.renew_deadline <= 0:
+            raise ConfigurationError(f"lease renew deadline {self.renew_deadline:g}s: must be above 0s")
+        if self.retry_period <= 0:
+            raise ConfigurationError(f"lease retry period {self.retry_period:g}s: must be above 0s")
+        if self.renew_deadline >= self.lease_duration * FENCE:
+            raise ConfigurationError(
+                f"lease renew deadline {self.renew_deadline:g}s: must be below {FENCE:g} of the lease duration {self.lease_duration:g}s; "
+                "raise --lease-duration or lower --lease-renew-deadline"
+            )
+        if self.renew_deadline <= 1.2 * self.retry_period:
+            raise ConfigurationError(
+                f"lease retry period {self.retry_period:g}s: 1.2 times it must be below the lease renew deadline {self.renew_deadline:g}s; "
+                "lower --lease-retry-period"
+            )
+
+    @property
+    def failover_bound(self) -> float:
+        """The longest time, in seconds, that an address of a crashed holder stays unanswered while the API is reachable."""
+        return self.lease_duration + self.retry_period
