@@ -1,0 +1,79 @@
+"""The answers of one link, prepared: everything of a reply that does not depend on who asks."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+from l2announce.model.address import NEVER, Address, Instant
+from l2announce.model.link import Link
+from l2announce.wire.arp import REPLY, REQUEST
+from l2announce.wire.checksum import word_sum
+from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
+from l2announce.wire.icmpv6 import (
+    HOP_LIMIT,
+    NEIGHBOR_ADVERTISEMENT,
+    NEXT_HEADER_ICMPV6,
+    TARGET_LINK_LAYER_ADDRESS,
+)
+
+_ARP = ETH_P_ARP.to_bytes(2, "big") + b"\0\1" + ETH_P_IP.to_bytes(2, "big") + b"\6\4"
+ARP_REQUEST_START = _ARP + REQUEST.to_bytes(2, "big")
+"""Octets 12 to 22 of every well-formed ARP request frame."""
+_ARP_REPLY_START = _ARP + REPLY.to_bytes(2, "big")
+
+_ADVERTISEMENT_LENGTH = 32
+_NA_IPV6_START = (
+    ETH_P_IPV6.to_bytes(2, "big") + b"\x60\0\0\0" + _ADVERTISEMENT_LENGTH.to_bytes(2, "big") + bytes((NEXT_HEADER_ICMPV6, HOP_LIMIT))
+)
+_NA_START = bytes((NEIGHBOR_ADVERTISEMENT, 0))
+_SOLICITED_OVERRIDE = b"\x60\0\0\0"
+
+
+@dataclass(slots=True)
+class Answer:
+    """One address on one link: until when it is answered, how often it was, and the fixed octets of its reply.
+
+    ``head`` and ``tail`` surround what the asker contributes. ARP: asker's MAC + head + asker's MAC and address. NDP: asker's MAC + head +
+    asker's address + type, code, checksum + tail; ``partial_sum`` is the ones' complement sum of all but the asker's address.
+    """
+
+    address: Address
+    deadline: Instant
+    head: bytes = b""
+    tail: bytes = b""
+    partial_sum: int = 0
+    count: int = 0
+    last: Instant = NEVER
+    announcements: int = 0
+    reported: tuple[int, int] = (0, 0)
+
+    def prepare(self, mac: bytes) -> None:
+        """Set the fixed octets for a link whose hardware address is ``mac``."""
+        packed = self.address.packed
+        if isinstance(self.address, IPv4Address):
+            self.head = mac + _ARP_REPLY_START + mac + packed
+            return
+        self.head = mac + _NA_IPV6_START + packed
+        self.tail = _SOLICITED_OVERRIDE + packed + bytes((TARGET_LINK_LAYER_ADDRESS, 1)) + mac
+        self.partial_sum = word_sum(packed + _NA_START + self.tail) + _ADVERTISEMENT_LENGTH + NEXT_HEADER_ICMPV6
+
+
+@dataclass(slots=True)
+class LinkAnswers:
+    """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does."""
+
+    link: Link
+    ipv4: dict[bytes, Answer] = field(default_factory=dict)
+    ipv6: dict[bytes, Answer] = field(default_factory=dict)
+    revision: int = 0
+
+    def table(self, address: Address) -> dict[bytes, Answer]:
+        """The table that ``address`` belongs to."""
+        return self.ipv4 if isinstance(address, IPv4Address) else self.ipv6
+
+    def ipv4_addresses(self) -> tuple[IPv4Address, ...]:
+        """Owned IPv4 addresses, expired ones included."""
+        return tuple(IPv4Address(octets) for octets in self.ipv4)
+
+    def ipv6_addresses(self) -> tuple[IPv6Address, ...]:
+        """Owned IPv6 addresses, expired ones included."""
+        return tuple(IPv6Address(octets) for octets in self.ipv6)

@@ -1,0 +1,256 @@
+"""The responder: claims, links, frames and ``now`` in; verdicts and frames to send out. Sans-IO: it has no socket and reads no clock.
+
+The path of a frame begins in ``Responder.receive_batch`` (responder/batch.py), which answers well-formed requests from prepared octets and
+hands every other frame to ``Responder.receive_frame``, which decodes it whole and says why it is, or is not, answered.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from l2announce.errors import DecodeError
+from l2announce.model.address import Address, Instant, solicited_node_multicast
+from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
+from l2announce.model.link import Link
+from l2announce.model.report import AnswerRecord, Report
+from l2announce.responder.announce import AnnouncementSchedule
+from l2announce.responder.answers import Answer, LinkAnswers
+from l2announce.responder.verdict import Verdict
+from l2announce.wire import arp, icmpv6
+from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6, HEADER_LENGTH, VLAN_TYPES, EthernetHeader, decode_ethernet, is_group
+
+MAX_RECORDS = 1000
+"""Answer records in one report: what does not fit comes with the next. A report stays below the least socket buffer."""
+
+
+class Transmit(NamedTuple):
+    """A frame to send on a link."""
+
+    ifindex: int
+    frame: bytes
+
+
+class Responder:
+    """Answers and announces the claimed addresses, each until its deadline, on the claimed links, with the link's present MAC."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[Verdict] = Counter()
+        self.links: dict[int, LinkAnswers] = {}
+        self._claims: ClaimSet = NO_CLAIMS
+        self._claimed: dict[Address, list[Claim]] = {}
+        self._generation = -1
+        self._schedule = AnnouncementSchedule()
+        self._announcements = 0
+        self._outbox: list[Transmit] = []
+
+    # -- what to answer
+
+    def replace_claims(self, claims: ClaimSet, now: Instant) -> None:
+        """Obey ``claims`` from now on and nothing else. What is newly answered is announced."""
+        self._claims = claims
+        self._generation = claims.generation
+        self._claimed = {}
+        for claim in claims.claims:
+            self._claimed.setdefault(claim.address, []).append(claim)
+        for answers in self.links.values():
+            self._fill(answers, now)
+
+    def replace_links(self, links: Iterable[Link], now: Instant) -> None:
+        """Obey the present state of the links. A link that appears, gets carrier or another MAC or name announces what it answers."""
+        present = {link.index: link for link in links}
+        for index in self.links.keys() - present.keys():
+            self._forget(self.links.pop(index))
+        for index, link in present.items():
+            self._place(index, link, now)
+
+    def _place(self, index: int, link: Link, now: Instant) -> None:
+        answers = self.links.get(index)
+        if answers is not None and (answers.link.name, answers.link.mac) != (link.name, link.mac):
+            self._forget(answers)
+            answers = None
+        if answers is None:
+            answers = self.links[index] = LinkAnswers(link)
+            self._fill(answers, now)
+            return
+        had_carrier = answers.link.carrier
+        answers.link = link
+        if link.carrier and not had_carrier:
+            for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
+                self._schedule.start(index, answer.address, now)
+
+    def _forget(self, answers: LinkAnswers) -> None:
+        for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
+            self._schedule.stop(answers.link.index, answer.address)
+
+    def _fill(self, answers: LinkAnswers, now: Instant) -> None:
+        """Make the answers of one link those that the claims want: keep what stays, announce what is new or was lapsed."""
+        link = answers.link
+        wanted = self._deadlines(link.name)
+        for table in (answers.ipv4, answers.ipv6):
+            for octets in [octets for octets, answer in table.items() if answer.address not in wanted]:
+                self._schedule.stop(link.index, table.pop(octets).address)
+                answers.revision += 1
+        for address, deadline in wanted.items():
+            table = answers.table(address)
+            answer = table.get(address.packed)
+            if answer is None:
+                answer = table[address.packed] = Answer(address, deadline)
+                answer.prepare(link.mac)
+                answers.revision += 1
+                lapsed = True
+            else:
+                lapsed = answer.deadline <= now
+                answer.deadline = deadline
+            if lapsed and deadline > now and link.carrier:
+                self._schedule.start(link.index, address, now)
+
+    def _deadlines(self, name: str) -> dict[Address, Instant]:
+        """The claimed addresses of a link with their deadlines; of several claims for one address, the latest deadline holds."""
+        wanted: dict[Address, Instant] = {}
+        for claim in self._claims.claims:
+            if name in claim.interfaces:
+                wanted[claim.address] = max(claim.deadline, wanted.get(claim.address, claim.deadline))
+        return wanted
+
+    def solicited_node_groups(self) -> Mapping[int, frozenset[IPv6Address]]:
+        """The multicast groups to be a member of, by link index."""
+        return {
+            index: frozenset(solicited_node_multicast(address) for address in answers.ipv6_addresses())
+            for index, answers in self.links.items()
+            if answers.ipv6
+        }
+
+    # -- frames
+
+    def receive_frame(self, frame: bytes, ifindex: int, now: Instant) -> Verdict:
+        """Judge one frame; an answer to it waits in ``frames_to_send``."""
+        verdict = self._judge(frame, ifindex, now)
+        self.verdicts[verdict] += 1
+        return verdict
+
+    def _judge(self, frame: bytes, ifindex: int, now: Instant) -> Verdict:
+        answers = self.links.get(ifindex)
+        if answers is None:
+            return Verdict.UNKNOWN_LINK
+        try:
+            header = decode_ethernet(frame)
+            if header.ethertype in VLAN_TYPES:
+                return Verdict.VLAN_TAGGED
+            if header.ethertype not in (ETH_P_ARP, ETH_P_IPV6):
+                return Verdict.OTHER_PROTOCOL
+            if header.source == answers.link.mac:
+                return Verdict.OWN_FRAME
+            if header.destination != answers.link.mac and not is_group(header.destination):
+                return Verdict.OTHER_DESTINATION
+            if header.ethertype == ETH_P_ARP:
+                return self._judge_arp(frame, answers, now)
+            return self._judge_ndp(frame, header, answers, now)
+        except DecodeError:
+            return Verdict.MALFORMED
+
+    def _judge_arp(self, frame: bytes, answers: LinkAnswers, now: Instant) -> Verdict:
+        packet = arp.decode_arp(frame[HEADER_LENGTH:])
+        if packet.opcode != arp.REQUEST:
+            return Verdict.NOT_REQUEST
+        if (unusable := _judge_asker(packet.sender_hardware_address, answers.link)) is not None:
+            return unusable
+        if packet.is_announcement:
+            return Verdict.ANNOUNCEMENT
+        address = packet.target_protocol_address
+        verdict = self._authorize(address, answers, now)
+        if verdict is Verdict.ANSWERED:
+            self._outbox.append(Transmit(answers.link.index, arp.arp_reply(answers.link.mac, address, packet)))
+        return verdict
+
+    def _judge_ndp(self, frame: bytes, header: EthernetHeader, answers: LinkAnswers, now: Instant) -> Verdict:
+        if len(frame) > icmpv6.ICMPV6_OFFSET:
+            if frame[20] != icmpv6.NEXT_HEADER_ICMPV6:
+                return Verdict.OTHER_PROTOCOL
+            if frame[icmpv6.ICMPV6_OFFSET] != icmpv6.NEIGHBOR_SOLICITATION:
+                return Verdict.NOT_REQUEST
+        solicitation = icmpv6.decode_neighbor_solicitation(frame)
+        asker = solicitation.source_link_layer_address or header.source
+        if (unusable := _judge_asker(asker, answers.link)) is not None:
+            return unusable
+        verdict = self._authorize(solicitation.target, answers, now)
+        if verdict is Verdict.ANSWERED:
+            self._outbox.append(Transmit(answers.link.index, icmpv6.neighbor_reply(answers.link.mac, asker, solicitation)))
+        return verdict
+
+    def _authorize(self, address: Address, answers: LinkAnswers, now: Instant) -> Verdict:
+        """The fence: claimed, here, and before the deadline; counts the answer."""
+        answer = answers.table(address).get(address.packed)
+        if answer is None:
+            return Verdict.WRONG_INTERFACE if address in self._claimed else Verdict.NOT_CLAIMED
+        if now >= answer.deadline:
+            return Verdict.EXPIRED
+        answer.count += 1
+        answer.last = now
+        return Verdict.ANSWERED
+
+    # -- time
+
+    def next_timer(self) -> Instant | None:
+        """When ``handle_timer`` should be called next; None when nothing is due."""
+        return self._schedule.next_timer()
+
+    def handle_timer(self, now: Instant) -> None:
+        """Queue the announcements that are due: both ARP forms, or an unsolicited neighbor advertisement."""
+        for ifindex, address in self._schedule.due(now):
+            answers = self.links[ifindex]
+            answer = answers.table(address)[address.packed]
+            if now >= answer.deadline or not answers.link.carrier:
+                self._schedule.stop(ifindex, address)
+                continue
+            frames = _announcements(address, answers.link)
+            answer.announcements += len(frames)
+            self._announcements += len(frames)
+            self._outbox += (Transmit(ifindex, frame) for frame in frames)
+
+    # -- what goes out
+
+    def frames_to_send(self) -> list[Transmit]:
+        """Take the frames that wait to be sent."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def has_live_claims(self, now: Instant) -> bool:
+        """True while any claim's deadline is still to come."""
+        return any(now < claim.deadline for claim in self._claims.claims)
+
+    def report(self, now: Instant, problems: tuple[str, ...] = ()) -> Report:
+        """What is applied, seen and answered, for the control process. Taking it marks its answer records as reported."""
+        return Report(
+            generation=self._generation,
+            sent_at=now,
+            links=tuple(answers.link for answers in self.links.values()),
+            verdicts=tuple((verdict.value, count) for verdict, count in self.verdicts.items()),
+            announcements=self._announcements,
+            answered=tuple(self._records()),
+            problems=problems,
+        )
+
+    def _records(self) -> Iterable[AnswerRecord]:
+        left = MAX_RECORDS
+        for answers in self.links.values():
+            for table in (answers.ipv4, answers.ipv6):
+                for answer in table.values():
+                    totals = (answer.count, answer.announcements)
+                    if totals != answer.reported and left:
+                        left -= 1
+                        answer.reported = totals
+                        yield AnswerRecord(answer.address, answers.link.name, answer.count, answer.last, answer.announcements)
+
+
+def _judge_asker(mac: bytes, link: Link) -> Verdict | None:
+    """Why nobody with this hardware address is answered; None when it can be."""
+    if mac == link.mac:
+        return Verdict.OWN_FRAME
+    return Verdict.BAD_SENDER if is_group(mac) or mac == arp.NO_MAC else None
+
+
+def _announcements(address: Address, link: Link) -> tuple[bytes, ...]:
+    if isinstance(address, IPv4Address):
+        return arp.arp_announcements(link.mac, address)
+    return (icmpv6.neighbor_announcement(link.mac, address, link.link_local),)
