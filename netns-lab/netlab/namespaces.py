@@ -212,9 +212,11 @@ class Network:
         Linux floods until its querier has been there for one query response interval: 10 s by default, 1 s here.
         """
         namespace.ip(
-            f"link add {name} type bridge forward_delay 0 mcast_snooping {int(snooping)} mcast_querier {int(querier)} "
+            f"link add {name} type bridge forward_delay 0 mcast_snooping {int(snooping)} mcast_querier 0 "
             "mcast_query_response_interval 100 mcast_startup_query_interval 100 mcast_query_interval 1000"
         )
+        if querier:  # a command of its own: the interval above counts from here only when it is set already
+            namespace.ip(f"link set {name} type bridge mcast_querier 1")
         namespace.ip(f"link set {name} up")
 
     def attach(self, switch: Namespace, bridge: str, host: Namespace, device: str = "eth0", mac: str = "") -> None:
