@@ -29,7 +29,7 @@ _QUOTED_OR_ESCAPE = re2.compile(r"(?s)\\Q.*?(?:\\E|\z)|\\.")
 """One ``\\Q...\\E`` quotation or one escape, so that an escaped backslash before a C is not taken for ``\\C``."""
 
 _SHOWN = 80
-"""Characters of an expression that a message repeats."""
+"""Characters of an expression, and of RE2's words about it, that a message repeats."""
 
 
 class Pattern(Protocol):
@@ -58,13 +58,13 @@ def compile_pattern(text: str) -> Pattern:
 
     RE2 takes ``\\C`` (any octet), which Go does not have: it is refused here.
     """
-    shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+    shown = repr(_shorten(text))
     if any(match.group() == rb"\C" for match in _QUOTED_OR_ESCAPE.finditer(text.encode("utf-8", "surrogatepass"))):
         raise ValueError(f"{shown} is not an RE2 expression: invalid escape sequence: \\C")
     try:
         return cast(Pattern, re2.compile(text, options=_OPTIONS))
     except re2.error as err:
-        raise ValueError(f"{shown} is not an RE2 expression: {err.args[0].decode('utf-8', 'replace')}") from err
+        raise ValueError(f"{shown} is not an RE2 expression: {_shorten(err.args[0].decode('utf-8', 'replace'))}") from err
     except UnicodeEncodeError as err:
         raise ValueError(f"{shown} is not an RE2 expression: it is not valid UTF-8") from err
 
@@ -98,6 +98,10 @@ def why_not(device: Device, patterns: Sequence[Pattern], *, named: bool) -> str 
     if patterns:
         return None if names_match(patterns, device) else "no --devices expression matches its names"
     return _why_not_detected(device) or (None if named else _why_not_default(device))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def _why_never(device: Device) -> str | None:
