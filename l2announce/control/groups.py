@@ -50,7 +50,7 @@ def shared_address_groups(state: ClusterState) -> tuple[Group, ...]:
     addresses_of = _policy_addresses(state)
     parent = {service: service for service in addresses_of}
     first_with: dict[Address, NamespacedName] = {}
-    for service in sorted(addresses_of):
+    for service in addresses_of:
         for address in addresses_of[service]:
             _join(parent, first_with.setdefault(address, service), service)
     members: dict[NamespacedName, list[NamespacedName]] = {}
