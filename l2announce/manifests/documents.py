@@ -1,0 +1,133 @@
+"""The text of a file -> YAML documents as plain values, each of which knows the line of every field. Knows nothing of Kubernetes.
+
+Only the safe subset of YAML is read (no Python objects), and JSON as far as it is YAML. Anchors and merge keys work.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+DEEPEST = 100
+"""The most levels of nesting that are read. No Kubernetes object comes near, and libyaml's composer would overrun its stack far above."""
+
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+
+
+class TextError(Exception):
+    """Text that is not YAML: ``line`` counts from 1, ``message`` is one sentence."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.line = line
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file. ``value`` consists of dicts, lists and scalars."""
+
+    value: Any
+    root: yaml.Node
+
+    @property
+    def line(self) -> int:
+        """The line on which the document starts."""
+        return _line(self.root)
+
+    def line_of(self, path: tuple[str | int, ...]) -> int:
+        """The line of the field at ``path``, or of its nearest parent that is there; lines count from 1."""
+        node, line = self.root, _line(self.root)
+        for step in path:
+            found = _child(node, step)
+            if found is None:
+                break
+            marked, node = found
+            line = _line(marked)
+        return line
+
+
+def read_documents(data: bytes, *, is_json: bool = False) -> list[Document]:
+    """Every document that is not empty; TextError when any part of the text is not YAML, or says a key twice."""
+    try:
+        text = data.decode("utf-8-sig")
+        if is_json:
+            text = _json_as_yaml(text)
+        _check_depth(text)
+        return [_document(root) for root in yaml.compose_all(text, Loader=yaml.CSafeLoader) if not _empty(root)]
+    except UnicodeDecodeError as err:
+        raise TextError(data.count(b"\n", 0, err.start) + 1, "is not UTF-8 text; save the file as UTF-8") from err
+    except yaml.MarkedYAMLError as err:
+        raise TextError(_mark_line(err), f"is not YAML: {err.problem}; correct the syntax") from err
+    except yaml.reader.ReaderError as err:
+        raise TextError(text.encode().count(b"\n", 0, err.position) + 1, f"is not YAML: {err.reason}; remove the character") from err
+
+
+def _document(root: yaml.Node) -> Document:
+    _check_keys(root)
+    try:
+        return Document(yaml.constructor.SafeConstructor().construct_document(root), root)
+    except ValueError as err:  # a date or a number that has the form of one but cannot be, such as 2024-13-01
+        raise TextError(_line(root), f"has a value that cannot be ({err}) below this line; put it in quotes") from err
+
+
+def _empty(root: yaml.Node | None) -> bool:
+    return root is None or (isinstance(root, yaml.ScalarNode) and root.tag == "tag:yaml.org,2002:null")
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise TextError(event.start_mark.line + 1, f"is nested more than {DEEPEST} levels deep; flatten it")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_keys(root: yaml.Node) -> None:
+    """A key that is said twice in one mapping is an error, as in YAML 1.2: it is not clear which one is meant."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or isinstance(node, yaml.ScalarNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+            continue
+        keys: set[tuple[str, str]] = set()
+        for key, value in node.value:
+            waiting.append(value)
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in keys:
+                    raise TextError(_line(key), f"has the key {key.value!r} a second time in one mapping; remove one of the two")
+                keys.add((key.tag, key.value))
+
+
+def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """The node that marks where ``step`` is, and the node of its value."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step]
+    if isinstance(node, yaml.MappingNode):
+        # merged keys stand in front of the mapping's own, which win
+        return next(((key, value) for key, value in reversed(node.value) if key.value == step), None)
+    return None
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1 if node.start_mark is not None else 1
+
+
+def _mark_line(err: yaml.MarkedYAMLError) -> int:
+    mark = err.problem_mark
+    return mark.line + 1 if mark is not None else 1
+
+
+def _json_as_yaml(text: str) -> str:
+    """JSON that YAML would refuse, with the same lines: tabs between tokens, and characters written as two escapes (surrogate pairs)."""
+    return _ESCAPE.sub(lambda match: json.loads(f'"{match[0]}"') if len(match[0]) == 12 else match[0], text.replace("\t", " "))

@@ -1,0 +1,202 @@
+"""The leases of the embedded cluster: ``DIR/.cluster/leases/NAMESPACE/NAME/``, shared by every agent of one machine.
+
+Fulfils control.ports.LeaseStore. How one lease is stored is in leasefile.py. Decides nothing about leases.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from asyncinotify import Event, Mask
+
+from l2announce.control.ports import LeaseObserved, LeasesListed
+from l2announce.errors import ConfigurationError
+from l2announce.manifests.inotify import LOST, Watcher, wait_until_there
+from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, create, is_token
+from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
+from l2announce.wire.leases import encode_lease, lease_after
+from l2announce.wire.objects import is_name
+
+TIME_LIMIT = 3.0
+"""Seconds after which a write counts as unanswered."""
+
+LEFT_OVER = 60.0
+"""Seconds after which a directory that its maker never finished is removed."""
+
+_log = logging.getLogger(__name__)
+
+
+class FileLeases:
+    """The leases of one namespace below ``directory``. ``wall_clock`` gives seconds since 1970, for the times that leases carry."""
+
+    def __init__(
+        self, directory: Path, namespace: str, wall_clock: Callable[[], float] = time.time, time_limit: float = TIME_LIMIT
+    ) -> None:
+        if not is_name(namespace, label=True):
+            raise ConfigurationError(f"lease namespace {namespace!r}: is not a namespace; use lower-case letters, digits and '-'")
+        self._directory = directory
+        self._namespace = namespace
+        self._place = _place(directory, namespace)
+        self._wall_clock = wall_clock
+        self._time_limit = time_limit
+        self._changed: set[str] = set()
+        self._rebuild = False
+
+    async def write(self, write: LeaseWrite) -> WriteOutcome:
+        """Try one write, once. Unreachable when the disk refuses it, or when the time limit is over: then it may still happen."""
+        if not is_name(write.name):
+            return Unreachable(f"lease {write.name!r}: is not the name of a Lease")
+        return await self._in_time(write.name, lambda: self._write(write))
+
+    async def delete(self, name: str) -> WriteOutcome:
+        """Delete a lease, whoever holds it. Written with the lease that was deleted, Conflict when there is none."""
+        return await self._in_time(name, lambda: self._delete(name))
+
+    async def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
+        """LeasesListed, then LeaseObserved for each lease that changed. After a gap, LeasesListed again. One consumer at a time.
+
+        A lease that changes again before it was read is reported once, with its last value. ConfigurationError when the place of the leases
+        cannot be made or watched.
+        """
+        while True:
+            await wait_until_there(self._directory)
+            with Watcher(self._note) as watcher:
+                self._changed, self._rebuild = set(), False
+                try:
+                    seen = await asyncio.to_thread(self._list, watcher)
+                except FileNotFoundError:  # the directory went away meanwhile
+                    continue
+                except OSError as err:
+                    message = f"{err.filename or self._place}: {err.strerror}; leases need a directory that the agent can write and watch"
+                    raise ConfigurationError(message) from err
+                yield LeasesListed(tuple(lease for lease in seen.values() if lease is not None))
+                while not self._rebuild:
+                    await watcher.wait()
+                    names, self._changed = sorted(self._changed), set()
+                    for name, lease in (await asyncio.to_thread(self._look, watcher, names)).items():
+                        if lease != seen.get(name):
+                            seen[name] = lease
+                            yield LeaseObserved(name, lease)
+
+    async def _in_time(self, name: str, work: Callable[[], WriteOutcome]) -> WriteOutcome:
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(work), self._time_limit)
+        except TimeoutError:
+            return Unreachable(f"lease {name}: the disk of {self._place} did not answer within {self._time_limit:g} s")
+        except OSError as err:
+            return Unreachable(f"lease {name}: {err.filename or self._place}: {err.strerror}; it must be there and writable")
+        except DamagedLeaseError as err:
+            return Unreachable(f"lease {name}: {err}")
+
+    def _write(self, write: LeaseWrite) -> WriteOutcome:
+        path = self._place / write.name
+        if write.base is None and not path.is_dir():
+            self._make_place()
+            create(self._place, write.name)
+        try:
+            with LeaseFile(path) as file:
+                token, current = file.read()
+                matches = current is None if write.base is None else token.resource_version == write.base.resource_version
+                if not matches:
+                    return Conflict(current)
+                new = token.next()
+                lease = lease_after(write, _micro_time(self._wall_clock()), new.resource_version)
+                if file.replace(token, new, encode_lease(lease, self._namespace)):
+                    return Written(lease)
+                return Conflict(file.read()[1])
+        except FileNotFoundError:  # the directory was removed by hand
+            return Conflict(None)
+
+    def _delete(self, name: str) -> WriteOutcome:
+        try:
+            with LeaseFile(self._place / name) as file:
+                while True:
+                    token, current = file.read()
+                    if current is None:
+                        return Conflict(None)
+                    if file.replace(token, token.next(deleted=True), None):
+                        return Written(current)
+        except FileNotFoundError:
+            return Conflict(None)
+
+    def _list(self, watcher: Watcher) -> dict[str, Lease | None]:
+        """Watch the namespace, then every lease in it, then read each: whatever changes meanwhile is an event."""
+        self._make_place()
+        watcher.add(self._place, Mask.MOVED_TO | Mask.CREATE)
+        self._remove_left_overs()
+        return dict(self._look(watcher, _lease_names(self._place)))
+
+    def _look(self, watcher: Watcher, names: list[str]) -> Mapping[str, Lease | None]:
+        found: dict[str, Lease | None] = {}
+        for name in names:
+            try:
+                watcher.add(self._place / name, Mask.MOVED_TO)
+            except (FileNotFoundError, NotADirectoryError):
+                found[name] = None
+                continue
+            found[name] = _read(self._place / name)
+        return found
+
+    def _note(self, event: Event) -> None:
+        path = event.path
+        if event.mask & LOST or path is None:
+            self._rebuild = True
+        elif path.parent == self._place:
+            if event.mask & Mask.ISDIR and not path.name.startswith("."):
+                self._changed.add(path.name)
+        elif is_token(path.name):
+            self._changed.add(path.parent.name)
+
+    def _make_place(self) -> None:
+        if not self._directory.is_dir():
+            raise FileNotFoundError(2, "No such directory", str(self._directory))
+        self._place.mkdir(parents=True, exist_ok=True)
+
+    def _remove_left_overs(self) -> None:
+        """Remove directories of makers that were killed before they were done; one that is only slow fails, and tries again."""
+        for path in self._place.glob(".*"):
+            try:
+                if self._wall_clock() - path.stat().st_mtime > LEFT_OVER:
+                    for file in path.iterdir():
+                        file.unlink()
+                    path.rmdir()
+            except OSError as err:
+                _log.debug("%s: not removed: %s", path, err)
+
+
+def read_leases(directory: Path, namespace: str) -> tuple[Lease, ...]:
+    """The leases of one namespace below ``directory``, sorted by name; none when nobody has written any. Writes nothing.
+
+    OSError when they cannot be read.
+    """
+    place = _place(directory, namespace)
+    if not place.is_dir():
+        return ()
+    return tuple(lease for name in _lease_names(place) if (lease := _read(place / name)) is not None)
+
+
+def _place(directory: Path, namespace: str) -> Path:
+    return directory / ".cluster" / "leases" / namespace
+
+
+def _lease_names(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _read(path: Path) -> Lease | None:
+    try:
+        with LeaseFile(path) as file:
+            return file.read()[1]
+    except FileNotFoundError:
+        return None
+    except DamagedLeaseError as err:
+        _log.warning("%s", err)
+        return None
+
+
+def _micro_time(seconds: float) -> str:
+    """RFC 3339 with microseconds, as metav1.MicroTime."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,221 @@
+"""Files of a directory -> ClusterState. Reads files when it is told to; watching them is cluster.py's task.
+
+A file that is broken keeps the objects that it last had, an object that is broken keeps its last good value, and both are reported as an
+ObjectProblem with ``path:line``. Neither hurts another file or object.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from l2announce.manifests.documents import Document, TextError, read_documents
+from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, NamespacedName, Node, ObjectProblem, Service
+from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError
+from l2announce.wire.objects import ObjectKey, Value, decode_object, identify
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedObject:
+    """One object of a file; ``value`` is None where the file has it in a form that cannot be used."""
+
+    key: ObjectKey
+    value: Value | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """What one file says. ``incomplete`` is true when part of it could not even be told by kind and name."""
+
+    objects: tuple[LoadedObject, ...] = ()
+    problems: tuple[ObjectProblem, ...] = ()
+    incomplete: bool = False
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file of this name is read: YAML or JSON by its suffix, and not hidden."""
+    return path.suffix in SUFFIXES and not path.name.startswith(".")
+
+
+def directories_below(directory: Path) -> Iterator[Path]:
+    """``directory`` and every directory below it that is neither hidden (as .cluster is) nor a symbolic link."""
+    yield directory
+    for entry in _entries(directory):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from directories_below(Path(entry.path))
+
+
+class ManifestLoader:
+    """The files below ``directory`` and the objects that they are good for. Not for use by two threads at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files: dict[Path, LoadedFile] = {}
+        self._signatures: dict[Path, tuple[int, ...]] = {}
+        self._good: dict[ObjectKey, Value] = {}
+
+    def refresh(self, changed: Iterable[Path] = (), *, rescan: bool = True) -> ClusterState:
+        """Read the files named in ``changed``, with ``rescan`` also those whose size, time or inode differ, and give the whole state.
+
+        While the directory itself is away, everything stays as it was and a problem says so.
+        """
+        if not self._directory.is_dir():
+            message = "the directory is gone, so its last objects stay in force; put it back"
+            return self._state((ObjectProblem(str(self._directory), "NoDirectory", message),))
+        for path in sorted({*changed, *(self._changed_files() if rescan else ())}):
+            self._load(path)
+        return self._state(())
+
+    def _changed_files(self) -> list[Path]:
+        found = [path for place in directories_below(self._directory) for path in _manifests_in(place)]
+        gone = set(self._files).difference(found)
+        return [*gone, *(path for path in found if self._signatures.get(path) != _signature(path))]
+
+    def _load(self, path: Path) -> None:
+        """Read one file. One that is gone takes its objects along; one that cannot be read keeps them."""
+        old = self._files.get(path, LoadedFile())
+        signature = _signature(path)
+        try:
+            loaded = load_text(str(path), _read(path))
+        except (FileNotFoundError, NotADirectoryError):
+            self._files.pop(path, None)
+            self._signatures.pop(path, None)
+            return
+        except TextError as err:
+            problem = ObjectProblem(f"{path}:{err.line}", "BrokenFile", f"{err.message}. {_kept(old)}")
+            loaded = LoadedFile(old.objects, (problem,))
+        except OSError as err:
+            problem = ObjectProblem(str(path), "UnreadableFile", f"{err.strerror}; make it a file that can be read. {_kept(old)}")
+            loaded = LoadedFile(old.objects, (problem,))
+        if loaded.incomplete:
+            present = {entry.key for entry in loaded.objects}
+            loaded = replace(loaded, objects=loaded.objects + tuple(entry for entry in old.objects if entry.key not in present))
+        self._files[path] = loaded
+        self._signatures[path] = signature
+
+    def _state(self, problems: tuple[ObjectProblem, ...]) -> ClusterState:
+        """Put the files together, in the order of their paths: of an object that is there twice, the first counts."""
+        found: list[ObjectProblem] = list(problems)
+        entries: dict[ObjectKey, LoadedObject] = {}
+        for path in sorted(self._files):
+            found.extend(self._files[path].problems)
+            for entry in self._files[path].objects:
+                first = entries.setdefault(entry.key, entry)
+                if first is not entry:
+                    message = f"{entry.key} is also at {first.where}, and that one counts; remove one of the two"
+                    found.append(ObjectProblem(entry.where, "Duplicate", message))
+        values = {key: entry.value if entry.value is not None else self._good.get(key) for key, entry in sorted(entries.items())}
+        self._good = {key: value for key, value in values.items() if value is not None}
+        return _cluster_state(self._good, tuple(found))
+
+
+def load_text(name: str, data: bytes) -> LoadedFile:
+    """The objects of one file called ``name``; TextError when it is not YAML. Objects of other kinds are left out."""
+    objects: list[LoadedObject] = []
+    problems: list[ObjectProblem] = []
+    incomplete, others = False, 0
+    for document in read_documents(data, is_json=name.endswith(".json")):
+        for prefix, raw in _objects_of(document.value):
+            where = f"{name}:{document.line_of(prefix)}"
+            key: ObjectKey | None = None
+            try:
+                key = identify(raw)
+                decoded = decode_object(raw) if key is not None else None
+            except ObjectError as err:
+                problems.append(_problem(name, document, prefix, err.problem, key, "The object keeps its last good state."))
+                incomplete = incomplete or key is None
+                if key is not None:
+                    objects.append(LoadedObject(key, None, where))
+                continue
+            if decoded is None:
+                others += 1
+                continue
+            objects.append(LoadedObject(decoded.key, decoded.value, where))
+            problems.extend(
+                _problem(name, document, prefix, problem, decoded.key, "The rest of it counts.") for problem in decoded.problems
+            )
+    if others:
+        _log.debug("%s: %d objects of other kinds are not read", name, others)
+    return LoadedFile(tuple(objects), tuple(problems), incomplete)
+
+
+def _objects_of(value: Any) -> Iterator[tuple[FieldPath, Any]]:
+    """A document, or each item of a ``List`` or ``ServiceList``, with its path; the items of the latter need no kind of their own."""
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    items = value.get("items") if isinstance(kind, str) and kind.endswith("List") else None
+    if not isinstance(items, list):
+        yield (), value
+        return
+    for position, item in enumerate(items):
+        typed = item
+        if isinstance(item, Mapping) and kind != "List":
+            typed = {"kind": str(kind).removesuffix("List"), "apiVersion": value.get("apiVersion"), **item}
+        yield ("items", position), typed
+
+
+def _problem(
+    name: str, document: Document, prefix: FieldPath, problem: FieldProblem, key: ObjectKey | None, consequence: str
+) -> ObjectProblem:
+    line = document.line_of(prefix + problem.path)
+    parts = [str(part) for part in (key, problem.field) if part]
+    return ObjectProblem(f"{name}:{line}", problem.reason, ": ".join([*parts, f"{problem.message}. {consequence}"]))
+
+
+def _kept(old: LoadedFile) -> str:
+    return f"The file's last {len(old.objects)} objects stay in force." if old.objects else "Nothing of the file is in force."
+
+
+def _manifests_in(directory: Path) -> list[Path]:
+    return [path for entry in _entries(directory) if not entry.is_dir(follow_symlinks=False) and is_manifest(path := Path(entry.path))]
+
+
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
+    """What is in a directory, by name; nothing when it is gone or not for us to read: the event that changes this brings us back."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """What changes when a file changes; empty while it cannot be told."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "is not a regular file")
+        return file.read()
+
+
+def _cluster_state(values: Mapping[ObjectKey, Value], problems: tuple[ObjectProblem, ...]) -> ClusterState:
+    nodes: dict[str, Node] = {}
+    services: dict[NamespacedName, Service] = {}
+    endpoints: list[Endpoint] = []
+    policies: dict[str, AnnouncementPolicy] = {}
+    for value in values.values():
+        match value:
+            case Node():
+                nodes[value.name] = value
+            case Service():
+                services[value.key] = value
+            case AnnouncementPolicy():
+                policies[value.name] = value
+            case _:
+                endpoints.extend(value)
+    return ClusterState(nodes, services, tuple(endpoints), policies, problems)

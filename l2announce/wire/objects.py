@@ -1,0 +1,252 @@
+"""Kubernetes and Cilium objects -> the values of model/.
+
+An object comes as a Struct of schema.py (from JSON bytes) or as a mapping (from YAML: ``decode_object``). What is wrong with it is told by
+the path of the field and one sentence. Label selectors and interface expressions are passed on as written: control/ judges them.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from l2announce.model import objects as model
+from l2announce.model.address import Address
+from l2announce.wire import schema
+from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
+
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+TRAFFIC_POLICIES = ("Cluster", "Local")
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class ObjectKey(NamedTuple):
+    """What names an object in a cluster; prints as ``kind/namespace/name``. The namespace is empty for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.kind.lower(), self.namespace, self.name) if part)
+
+
+Value: TypeAlias = model.Node | model.Service | model.AnnouncementPolicy | tuple[model.Endpoint, ...]
+_T = TypeVar("_T", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[_T]):
+    """A usable object, and the fields of it that had to be left out."""
+
+    key: ObjectKey
+    value: _T
+    problems: tuple[FieldProblem, ...] = ()
+
+
+def decode_node(node: schema.Node) -> Decoded[model.Node]:
+    """The labels of a Node."""
+    key = _key("Node", node.metadata)
+    return Decoded(key, model.Node(key.name, node.metadata.labels or {}))
+
+
+def decode_service(service: schema.Service) -> Decoded[model.Service]:
+    """A Service and its addresses; an address that cannot be announced is a problem, the others still count.
+
+    ObjectError for a type or an external traffic policy that Kubernetes does not know.
+    """
+    key = _key("Service", service.metadata)
+    spec = service.spec or schema.ServiceSpec()
+    problems: list[FieldProblem] = []
+    labels = service.metadata.labels or {}
+    value = model.Service(
+        key=model.NamespacedName(key.namespace, key.name),
+        labels=labels,
+        annotations=service.metadata.annotations or {},
+        type=_one_of(SERVICE_TYPES, spec.type, ("spec", "type")),
+        load_balancer_class=spec.load_balancer_class,
+        external_ips=_external_ips(spec, problems),
+        load_balancer_ips=_load_balancer_ips(service.status or schema.ServiceStatus(), problems),
+        headless=(spec.cluster_ip or "").lower() == "none" or HEADLESS_LABEL in labels,
+        has_ports=bool(spec.ports),
+        external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
+    )
+    return Decoded(key, value, tuple(problems))
+
+
+def decode_endpoint_slice(endpoint_slice: schema.EndpointSlice) -> Decoded[tuple[model.Endpoint, ...]]:
+    """The endpoints of a slice. Conditions that are absent have the defaults of the API: ready, serving as ready, not terminating."""
+    key = _key("EndpointSlice", endpoint_slice.metadata)
+    service = (endpoint_slice.metadata.labels or {}).get(SERVICE_NAME_LABEL)
+    if not service:
+        message = f"the label {SERVICE_NAME_LABEL} is missing, so the slice belongs to no Service; add it with the Service's name"
+        return Decoded(key, (), (FieldProblem(("metadata", "labels"), "NoServiceName", message),))
+    owner = model.NamespacedName(key.namespace, service)
+    return Decoded(key, tuple(_endpoint(owner, endpoint) for endpoint in endpoint_slice.endpoints or ()))
+
+
+def decode_policy(policy: schema.CiliumL2AnnouncementPolicy) -> Decoded[model.AnnouncementPolicy]:
+    """A CiliumL2AnnouncementPolicy; absent booleans are false."""
+    key = _key("CiliumL2AnnouncementPolicy", policy.metadata)
+    spec = policy.spec or schema.CiliumL2AnnouncementPolicySpec()
+    value = model.AnnouncementPolicy(
+        name=key.name,
+        generation=policy.metadata.generation or 0,
+        service_selector=_selector(spec.service_selector),
+        node_selector=_selector(spec.node_selector),
+        interfaces=tuple(spec.interfaces or ()),
+        external_ips=bool(spec.external_ips),
+        load_balancer_ips=bool(spec.load_balancer_ips),
+    )
+    return Decoded(key, value)
+
+
+class _Kind(NamedTuple):
+    group: str
+    versions: tuple[str, ...]
+    namespaced: bool
+    decode: Callable[[object], Decoded[Value]]
+
+
+KINDS: Mapping[str, _Kind] = {
+    "Node": _Kind("", ("v1",), False, lambda raw: decode_node(convert(raw, schema.Node))),
+    "Service": _Kind("", ("v1",), True, lambda raw: decode_service(convert(raw, schema.Service))),
+    "EndpointSlice": _Kind("discovery.k8s.io", ("v1",), True, lambda raw: decode_endpoint_slice(convert(raw, schema.EndpointSlice))),
+    "CiliumL2AnnouncementPolicy": _Kind(
+        "cilium.io", ("v2alpha1", "v2"), False, lambda raw: decode_policy(convert(raw, schema.CiliumL2AnnouncementPolicy))
+    ),
+}
+"""The kinds that are read, by name."""
+
+
+def identify(raw: object) -> ObjectKey | None:
+    """The key of one decoded YAML or JSON object, None when it is of a kind that is not read here.
+
+    ObjectError when it is not an object at all, has no usable name, or a version of a known kind that is not read.
+    """
+    if not isinstance(raw, Mapping):
+        raise ObjectError((), "NotAnObject", f"a Kubernetes object is a mapping with apiVersion, kind and metadata, this is {words(raw)}")
+    kind, api_version = raw.get("kind"), raw.get("apiVersion")
+    if not isinstance(kind, str) or not isinstance(api_version, str):
+        field = "apiVersion" if isinstance(kind, str) else "kind"
+        raise ObjectError((field,), "NotAnObject", f"{field} is {words(raw.get(field))}; a Kubernetes object needs apiVersion and kind")
+    group, _, version = api_version.rpartition("/")
+    known = KINDS.get(kind)
+    if known is None or known.group != group:
+        return None
+    if version not in known.versions:
+        usable = " or ".join(f"{group}/{version}".lstrip("/") for version in known.versions)
+        raise ObjectError(("apiVersion",), "UnknownVersion", f"{api_version} of {kind} is not read here; write {usable}")
+    return _key(kind, convert(raw, schema.Identity).metadata)
+
+
+def decode_object(raw: Mapping[str, object]) -> Decoded[Value] | None:
+    """One decoded YAML or JSON object as a value, None when it is of a kind that is not read here; ObjectError when it cannot be used."""
+    key = identify(raw)
+    if key is None:
+        return None
+    decoded = KINDS[key.kind].decode(raw)
+    if key.kind != "CiliumL2AnnouncementPolicy":
+        return decoded
+    return Decoded(decoded.key, decoded.value, decoded.problems + _unknown_fields(raw.get("spec"), schema.CiliumL2AnnouncementPolicySpec))
+
+
+def announceable(text: str) -> Address:
+    """The address that ``text`` spells; ValueError with one sentence when no link could have it as a service address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address") from None
+    if isinstance(address, IPv6Address) and (address.scope_id is not None or address.ipv4_mapped is not None):
+        what = "has a zone" if address.scope_id is not None else "is an IPv4-mapped IPv6 address"
+        raise ValueError(f"{text} {what}, so it cannot be announced; write the plain address")
+    for what in ("unspecified", "loopback", "multicast"):
+        if getattr(address, f"is_{what}"):
+            raise ValueError(f"{text} is an address of kind {what}, which cannot be announced; use a unicast address")
+    if address.packed == b"\xff" * 4:
+        raise ValueError(f"{text} is the broadcast address, which cannot be announced; use a unicast address")
+    return address
+
+
+def is_name(text: str, *, label: bool = False) -> bool:
+    """True for a DNS-1123 subdomain of at most 253 characters, or with ``label`` for a single DNS-1123 label: what Kubernetes allows."""
+    parts = [text] if label else text.split(".")
+    return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in parts)
+
+
+def _key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta) -> ObjectKey:
+    name, namespace = metadata.name or "", ""
+    if not name:
+        raise ObjectError(("metadata", "name"), "NoName", f"a {kind} needs a name")
+    if not is_name(name, label=kind == "Service"):
+        allowed = "lower-case letters, digits and '-'" + ("" if kind == "Service" else " or '.'")
+        raise ObjectError(("metadata", "name"), "BadName", f"{name!r} is not a name of a {kind}; use {allowed}")
+    if KINDS[kind].namespaced:
+        namespace = metadata.namespace or "default"
+        if not is_name(namespace, label=True):
+            raise ObjectError(
+                ("metadata", "namespace"), "BadName", f"{namespace!r} is not a namespace; use lower-case letters, digits and '-'"
+            )
+    return ObjectKey(kind, namespace, name)
+
+
+def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tuple[Address, ...]:
+    found: list[Address] = []
+    for position, text in enumerate(spec.external_ips or ()):
+        _take(text, ("spec", "externalIPs", position), found, problems)
+    return tuple(dict.fromkeys(found))
+
+
+def _load_balancer_ips(status: schema.ServiceStatus, problems: list[FieldProblem]) -> tuple[Address, ...]:
+    found: list[Address] = []
+    for position, ingress in enumerate((status.load_balancer or schema.LoadBalancerStatus()).ingress or ()):
+        path = ("status", "loadBalancer", "ingress", position)
+        if ingress.ip_mode not in (None, "VIP", "Proxy"):
+            problems.append(FieldProblem((*path, "ipMode"), "BadIPMode", f"{ingress.ip_mode!r} is not announced; write VIP or Proxy"))
+        elif ingress.ip and ingress.ip_mode != "Proxy":
+            _take(ingress.ip, (*path, "ip"), found, problems)
+    return tuple(dict.fromkeys(found))
+
+
+def _take(text: str, path: FieldPath, found: list[Address], problems: list[FieldProblem]) -> None:
+    try:
+        found.append(announceable(text))
+    except ValueError as err:
+        problems.append(FieldProblem(path, "BadAddress", str(err)))
+
+
+def _one_of(allowed: tuple[str, ...], value: str | None, path: FieldPath) -> str:
+    if not value:
+        return allowed[0]
+    if value not in allowed:
+        raise ObjectError(path, "BadValue", f"{value!r} is not known; write {' or '.join(allowed)}")
+    return value
+
+
+def _endpoint(service: model.NamespacedName, endpoint: schema.Endpoint) -> model.Endpoint:
+    conditions = endpoint.conditions or schema.EndpointConditions()
+    ready = conditions.ready is not False
+    serving = ready if conditions.serving is None else conditions.serving
+    return model.Endpoint(service, endpoint.node_name or None, ready, serving, bool(conditions.terminating))
+
+
+def _selector(selector: schema.LabelSelector | None) -> model.LabelSelector | None:
+    if selector is None:
+        return None
+    requirements = (model.Requirement(r.key, r.operator, tuple(r.values or ())) for r in selector.match_expressions or ())
+    return model.LabelSelector(tuple((selector.match_labels or {}).items()), tuple(requirements))
+
+
+def _unknown_fields(raw: object, struct: type[msgspec.Struct]) -> tuple[FieldProblem, ...]:
+    """The keys of a mapping that its Struct, which models every field of the kind, does not have."""
+    known = struct.__struct_encode_fields__
+    unknown = [key for key in raw if key not in known] if isinstance(raw, Mapping) else []
+    return tuple(
+        FieldProblem(("spec", key), "UnknownField", f"there is no such field, so it has no effect; the fields are {', '.join(known)}")
+        for key in unknown
+    )
