@@ -1,0 +1,1 @@
+"""The command line: arguments, tables and plots for people."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+INTERFACES_ANNOTATION = "l2announce.io/interfaces"
+"""On a held lease: ``interface=MAC`` pairs, separated by commas, on which the holder announces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -34,7 +37,7 @@ class LeaseWrite:
 
     The store stamps the wall clock: ``acquire_time`` on ACQUIRE by a new holder, kept on RENEW; ``renew_time`` always. Transitions, as
     client-go counts them: 0 on creation, plus 1 when the holder changes to another identity, unchanged on release.
-    A release writes holder_identity "" and a lease duration of 1 s.
+    A release writes holder_identity "" and a lease duration of 1 s. ``annotations`` replace those of the lease.
     """
 
     verb: Verb
@@ -42,6 +45,7 @@ class LeaseWrite:
     holder_identity: str
     lease_duration: float
     base: Lease | None
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

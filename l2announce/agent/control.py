@@ -1,0 +1,239 @@
+"""The control process: cluster objects, leases and interfaces into the Controller; lease writes and claim sets out of it.
+
+Wiring only. Every event ends in ``_look_again``, which lets the Controller decide and carries out what it wants.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+from l2announce.agent.responder_child import ResponderChild
+from l2announce.agent.settings import Settings
+from l2announce.agent.status import AnswerRecords, node_status, serve_status
+from l2announce.control.controller import Controller
+from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
+from l2announce.errors import ChannelError
+from l2announce.kernel.channel import Channel
+from l2announce.kernel.devices import Devices
+from l2announce.model.claim import ClaimSet
+from l2announce.model.lease import LeaseWrite, Written
+from l2announce.model.objects import ObjectProblem
+from l2announce.model.report import Report
+from l2announce.model.status import NodeStatus
+from l2announce.wire.messages import encode_claims
+
+STOP_LIMIT = 0.9
+"""Seconds that an orderly stop may take; after it the process ends anyway, and the deadlines end the claims."""
+
+log = logging.getLogger(__name__)
+
+
+class ControlProcess:
+    """One agent's decisions, connected."""
+
+    def __init__(self, settings: Settings, cluster: Cluster, leases: LeaseStore, clock: Clock, child: ResponderChild) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._leases = leases
+        self._clock = clock
+        self._child = child
+        self._channel: Channel = child.channel
+        self._controller = Controller(settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._records: AnswerRecords = {}
+        self._announced: dict[str, str] = {}
+        self._policy_problems: tuple[ObjectProblem, ...] | None = None
+        self._policy_problems_changed = asyncio.Event()
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, or until the responder is gone. Returns the exit code."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self._stop, signal.Signals(signum).name)
+        self._loop.add_reader(self._channel.fileno(), self._read_channel)
+        server = await serve_status(self._settings.state_socket, self._status)
+        log.info(
+            "agent started",
+            extra={
+                "fields": {
+                    "node": self._settings.node_name,
+                    "state_socket": str(self._settings.state_socket),
+                    "failover_bound_seconds": self._settings.timing.failover_bound,
+                }
+            },
+        )
+        for endless in (self._follow_cluster(), self._follow_devices(), self._follow_leases(), self._publish_problems()):
+            self._spawn(endless)
+        try:
+            return await self._ended
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            server.close()
+            self._settings.state_socket.unlink(missing_ok=True)
+            self._loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+
+    # -- what happens
+
+    async def _follow_cluster(self) -> None:
+        async for state in self._cluster.states():
+            self._controller.replace_cluster(state, self._clock.now())
+            for problem in state.problems:
+                log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
+            self._look_again()
+
+    async def _follow_devices(self) -> None:
+        async for devices in Devices().changes():
+            self._controller.replace_devices(devices, self._clock.now())
+            self._look_again()
+
+    async def _follow_leases(self) -> None:
+        async for event in self._leases.watch():
+            now = self._clock.now()
+            if isinstance(event, LeasesListed):
+                self._controller.leases_listed(event.leases, now)
+            else:
+                self._controller.lease_observed(event.name, event.lease, now)
+            self._look_again()
+
+    async def _write(self, write: LeaseWrite) -> None:
+        sent_at = self._clock.now()
+        outcome = await self._leases.write(write)
+        now = self._clock.now()
+        if isinstance(outcome, Written):
+            self._controller.write_succeeded(write.name, outcome.lease, sent_at, now)
+        else:
+            log.info("lease not written", extra={"fields": {"lease": write.name, "verb": write.verb.value, "outcome": str(outcome)}})
+            self._controller.write_failed(write.name, outcome, now)
+        self._look_again()
+
+    async def _publish_problems(self) -> None:
+        while True:
+            await self._policy_problems_changed.wait()
+            self._policy_problems_changed.clear()
+            await self._cluster.write_policy_problems(self._policy_problems or ())
+
+    def _read_channel(self) -> None:
+        try:
+            for report in self._channel.receive(Report):
+                self._records.update({(record.address, record.interface): record for record in report.answered})
+                self._controller.receive_report(report, self._clock.now())
+        except ChannelError as err:
+            self._responder_gone(err)
+        self._look_again()
+
+    def _responder_gone(self, err: ChannelError) -> None:
+        """The other half is gone, and so shall this one be: leases first."""
+        self._loop.remove_reader(self._channel.fileno())
+        dead = self._child.is_dead()
+        if not self._controller.stopping:
+            log.error("responder lost", extra={"fields": {"error": str(err), "dead": dead}})
+            self._end_within_limit(1)
+        self._controller.stop(self._clock.now())
+        self._controller.responder_lost(self._clock.now(), dead)
+
+    def _stop(self, signal_name: str) -> None:
+        log.info("stopping", extra={"fields": {"signal": signal_name}})
+        self._end_within_limit(0)
+        self._controller.stop(self._clock.now())
+        self._look_again()
+
+    def _end_within_limit(self, code: int) -> None:
+        self._exit_code = code
+        self._loop.call_later(STOP_LIMIT, self._end, code)
+
+    def _end(self, code: int) -> None:
+        if not self._ended.done():
+            if not self._controller.is_stopped:
+                log.warning("stopped before every lease was released; those end by their deadline")
+            self._ended.set_result(code)
+
+    # -- what to do about it
+
+    def _look_again(self) -> None:
+        """Let the Controller decide, and carry it out. Cheap when nothing is to do."""
+        now = self._clock.now()
+        self._controller.handle_timer(now)
+        for write in self._controller.next_writes(now):
+            self._spawn(self._write(write))
+        claims = self._controller.claim_set(now)
+        if claims is not None:
+            self._send(claims)
+        self._tell_changes()
+        if self._controller.stopping and self._controller.is_stopped:
+            self._end(self._exit_code)
+        self._arm_timer()
+
+    def _send(self, claims: ClaimSet) -> None:
+        try:
+            self._channel.send(encode_claims(claims))
+            self._arm_channel()
+        except ChannelError as err:
+            log.debug("claims not sent", extra={"fields": {"error": str(err)}})  # end of file is read next
+
+    def _arm_channel(self) -> None:
+        if self._channel.wants_write:
+            self._loop.add_writer(self._channel.fileno(), self._flush_channel)
+        else:
+            self._loop.remove_writer(self._channel.fileno())
+
+    def _flush_channel(self) -> None:
+        try:
+            self._channel.flush()
+            self._arm_channel()
+        except ChannelError:
+            self._loop.remove_writer(self._channel.fileno())
+
+    def _arm_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._controller.next_timer()
+        self._timer = None if at is None else self._loop.call_later(max(0.001, at - self._clock.now()), self._look_again)
+
+    def _tell_changes(self) -> None:
+        """One log line for each change of ownership, and the policies' problems to where their users look."""
+        held = {claim_name: self._addresses(claim_name) for claim_name in self._controller.held}
+        for name in held.keys() - self._announced.keys():
+            log.info("announcing", extra={"fields": {"lease": name, "addresses": held[name]}})
+        for name in self._announced.keys() - held.keys():
+            log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": self._announced[name], "why": self._why(name)}})
+        self._announced = held
+        problems = self._controller.selection.problems
+        if problems != self._policy_problems and self._controller.is_ready:
+            self._policy_problems = problems
+            self._policy_problems_changed.set()
+            for problem in problems:
+                log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
+
+    def _addresses(self, name: str) -> str:
+        return ",".join(sorted({str(wanted.address) for wanted in self._controller.wanted(name)}))
+
+    def _why(self, name: str) -> str:
+        blocker = self._controller.blocker(name, self._clock.now())
+        if blocker is not None:
+            return blocker.value
+        elector = self._controller.electors.get(name)
+        if elector is None or not self._controller.wanted(name):
+            return "NotSelected"
+        return f"HeldBy={elector.holder}" if elector.holder not in (None, self._settings.node_name) else "DeadlinePassed"
+
+    def _status(self) -> NodeStatus:
+        return node_status(self._controller, self._records, self._clock.now())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task whose failure ends the process: there is no half an agent."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (err := task.exception()) is not None and not self._ended.done():
+            self._ended.set_exception(err)

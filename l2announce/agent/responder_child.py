@@ -1,0 +1,49 @@
+"""How ``l2announce agent`` comes to its responder: the one that still serves at its socket, or a new child process."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from l2announce.errors import KernelError
+from l2announce.kernel.channel import Channel, connect
+
+START_LIMIT = 10.0
+"""Seconds within which a new responder must listen."""
+
+
+class ResponderChild:
+    """A connection to the responder process. An earlier agent's responder that is still answering is adopted, so no answer is missed."""
+
+    def __init__(self, path: Path) -> None:
+        """Connect to the responder at ``path``, or start one there. KernelError when it does not come up; its own words are on stderr."""
+        self._process: subprocess.Popen[bytes] | None = None
+        channel = connect(path)
+        if channel is None:
+            command = [sys.executable, "-m", "l2announce.agent.responder", "--socket", str(path), "--exit-when-orphaned"]
+            self._process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+            channel = self._wait(path, self._process)
+        self.channel: Channel = channel
+
+    def is_dead(self) -> bool:
+        """True when the process is known to have ended. Waits a moment for one that is just ending."""
+        if self._process is None:
+            return False
+        try:
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    @staticmethod
+    def _wait(path: Path, process: subprocess.Popen[bytes]) -> Channel:
+        give_up_at = time.monotonic() + START_LIMIT
+        while time.monotonic() < give_up_at:
+            if process.poll() is not None:
+                raise KernelError("the responder process could not start; its message is above")
+            channel = connect(path)
+            if channel is not None:
+                return channel
+            time.sleep(0.005)
+        process.kill()
+        raise KernelError(f"the responder process did not listen at {path} within {START_LIMIT:g} s")

@@ -1,0 +1,70 @@
+"""What the user asked of an agent, checked: every bad value is refused here, before anything is opened."""
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from l2announce.control.devices import compile_pattern
+from l2announce.errors import ConfigurationError
+from l2announce.model.timing import Timing
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def parse_duration(text: str, flag: str) -> float:
+    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``) as seconds; ConfigurationError names the flag."""
+    if not _DURATION.fullmatch(text):
+        raise ConfigurationError(f"{flag} {text!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def default_run_directory() -> Path:
+    """Where the sockets go unless told: /run for root, else the user's own run directory."""
+    if os.access("/run", os.W_OK):
+        return Path("/run/l2announce")
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(base) / "l2announce" if base else Path(tempfile.gettempdir()) / f"l2announce-{os.getuid()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One agent. ``responder_socket`` is where its responder process listens."""
+
+    node_name: str
+    manifests: Path
+    timing: Timing
+    devices: tuple[str, ...] = ()
+    lease_namespace: str = "kube-system"
+    lease_name_style: Literal["dot", "dash"] = "dot"
+    state_socket: Path = Path("/run/l2announce/agent.sock")
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if not _DNS_SUBDOMAIN.fullmatch(self.node_name) or len(self.node_name) > 253:
+            raise ConfigurationError(
+                f"--node-name {self.node_name!r}: not a Kubernetes node name (lower case letters, digits, '-' and '.')"
+            )
+        if not _DNS_LABEL.fullmatch(self.lease_namespace) or len(self.lease_namespace) > 63:
+            raise ConfigurationError(
+                f"--lease-namespace {self.lease_namespace!r}: not a namespace name (lower case letters, digits and '-')"
+            )
+        if not self.manifests.is_dir():
+            raise ConfigurationError(f"--manifests {self.manifests}: no such directory; create it, or name the one with your YAML files")
+        for pattern in self.devices:
+            try:
+                compile_pattern(pattern)
+            except ValueError as err:
+                raise ConfigurationError(f"--devices {pattern!r}: {err}; expressions have RE2 syntax, as Go's regexp") from err
+
+    @property
+    def responder_socket(self) -> Path:
+        """Beside the state socket."""
+        return self.state_socket.with_name(self.state_socket.stem + ".responder.sock")

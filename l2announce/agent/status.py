@@ -1,0 +1,116 @@
+"""The state of one agent as a document, and the socket that hands it out."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from l2announce import __version__
+from l2announce.control.controller import Controller
+from l2announce.control.groups import Group
+from l2announce.errors import ConfigurationError
+from l2announce.model.address import NEVER, Address, Instant, format_mac
+from l2announce.model.lease import INTERFACES_ANNOTATION
+from l2announce.model.objects import NamespacedName
+from l2announce.model.report import AnswerRecord
+from l2announce.model.status import AddressStatus, LinkStatus, NodeStatus, ProblemStatus, ServiceStatus
+
+AnswerRecords = dict[tuple[Address, str], AnswerRecord]
+
+
+def node_status(controller: Controller, records: AnswerRecords, now: Instant) -> NodeStatus:
+    """What this node holds, sees and is told, and why it does not announce the rest."""
+    report = controller.gate.report
+    grouped = [(service, name) for name, group in controller.groups.items() for service in group.services]
+    services = [_service_status(controller, records, service, name, now) for service, name in sorted(grouped)]
+    known = {service for service, _ in grouped}
+    refused = [
+        ServiceStatus(str(service), reason=reason.value)
+        for service, reason in controller.selection.refusals.items()
+        if service not in known
+    ]
+    return NodeStatus(
+        node=controller.node_name,
+        version=__version__,
+        ready=controller.is_ready,
+        gate_open=controller.gate.is_open(now),
+        failover_bound=controller.timing.failover_bound,
+        generation_sent=controller.generation,
+        generation_applied=controller.gate.applied,
+        services=(*services, *refused),
+        links=tuple(LinkStatus(link.name, format_mac(link.mac), link.carrier) for link in report.links) if report else (),
+        problems=tuple(
+            ProblemStatus(problem.subject, problem.reason, problem.message)
+            for problem in (*controller.problems, *controller.selection.problems)
+        ),
+        responder_problems=report.problems if report else (),
+        verdicts=dict(report.verdicts) if report else {},
+        announcements=report.announcements if report else 0,
+    )
+
+
+def _service_status(controller: Controller, records: AnswerRecords, service: NamespacedName, name: str, now: Instant) -> ServiceStatus:
+    group: Group = controller.groups[name]
+    elector = controller.electors.get(name)
+    lease = controller.lease(name)
+    deadline = elector.deadline if elector else None
+    interfaces = {wanted.address: wanted.interfaces for wanted in controller.wanted(name) if wanted.service == service}
+    addresses = controller.addresses_of(service)
+    announced = deadline is not None and now < deadline
+    blocker = controller.blocker(name, now)
+    refusal = controller.selection.refusals.get(service)
+    reason = refusal.value if refusal else blocker.value if blocker else ""
+    return ServiceStatus(
+        service=str(service),
+        addresses=tuple(_address_status(address, interfaces.get(address, frozenset()), records, now) for address in addresses),
+        announced=announced and bool(interfaces),
+        lease=name,
+        holder=(lease.holder_identity or None) if lease else None,
+        since=lease.acquire_time if lease else "",
+        macs=tuple(filter(None, lease.annotations.get(INTERFACES_ANNOTATION, "").split(","))) if lease else (),
+        state=elector.state.value if elector else "",
+        reason="" if announced else reason or _waiting_reason(controller, name),
+        deadline=None if deadline is None else deadline - now,
+        shares_with=tuple(str(other) for other in group.services if other != service),
+    )
+
+
+def _waiting_reason(controller: Controller, name: str) -> str:
+    lease = controller.lease(name)
+    holder = lease.holder_identity if lease else ""
+    return f"HeldBy={holder}" if holder and holder != controller.node_name else "Electing"
+
+
+def _address_status(address: Address, interfaces: Iterable[str], records: AnswerRecords, now: Instant) -> AddressStatus:
+    names = tuple(sorted(interfaces))
+    here = [record for (known, _), record in records.items() if known == address]
+    last = max((record.last_answer for record in here), default=NEVER)
+    return AddressStatus(
+        address=str(address),
+        interfaces=names,
+        answers=sum(record.answers for record in here),
+        last_answer=None if last == NEVER else now - last,
+        announcements=sum(record.announcements for record in here),
+    )
+
+
+async def serve_status(path: Path, make: Callable[[], NodeStatus]) -> asyncio.Server:
+    """Hand the document, as JSON, to everyone who connects to the socket at ``path``; readable by its owner alone."""
+
+    async def hand_out(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(msgspec.json.encode(make()))
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    try:
+        server = await asyncio.start_unix_server(hand_out, path=str(path))
+    except OSError as err:
+        raise ConfigurationError(f"--state-socket {path}: cannot listen there: {err.strerror}") from err
+    path.chmod(0o600)
+    return server

@@ -1,0 +1,39 @@
+"""``l2announce who ADDRESS``: whose is it, who answers for it, and since when."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l2announce.cli.ask import ask_agent
+from l2announce.cli.output import ago, make_console, print_table
+from l2announce.errors import ConfigurationError
+from l2announce.model.status import AddressStatus, ServiceStatus
+
+
+def who(
+    address: Annotated[str, typer.Argument(help="An IPv4 or IPv6 address.")],
+    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", help="The agent to ask.")] = None,
+) -> None:
+    """Tell the Service, holder, interface and MAC of an address, since when, and when this node last answered for it.
+
+    Exit code 1 when nobody announces it.
+    """
+    try:
+        wanted = str(ip_address(address))
+    except ValueError as err:
+        raise ConfigurationError(f"{address!r}: not an IPv4 or IPv6 address") from err
+    status = ask_agent(state_socket)
+    found = [(service, known) for service in status.services for known in service.addresses if known.address == wanted]
+    if not found:
+        raise ConfigurationError(f"{wanted}: no Service has this address, as far as node {status.node} knows")
+    rows = [_row(service, known, status.node) for service, known in found]
+    print_table(make_console(), ("SERVICE", "HOLDER", "ON", "SINCE", "LAST ANSWER", "WHY NOT HERE"), rows)
+    if not any(service.holder for service, _ in found):
+        raise typer.Exit(1)
+
+
+def _row(service: ServiceStatus, known: AddressStatus, node: str) -> tuple[str, ...]:
+    last = ago(known.last_answer) if service.holder == node or known.last_answer is not None else f"ask {service.holder or 'the holder'}"
+    return (service.service, service.holder or "nobody", " ".join(service.macs) or "-", service.since or "-", last, service.reason or "-")

@@ -1,0 +1,66 @@
+"""Every lease of the namespace with the moment when its present version was first seen: what an elector that is made later must know."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from l2announce.control.election import LeaseElector
+from l2announce.model.address import Instant
+from l2announce.model.lease import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A lease, since when it stood so, and when it vanished if it has."""
+
+    lease: Lease
+    seen_at: Instant
+    gone_at: Instant | None = None
+
+
+class ObservedLeases:
+    """The leases as the watch shows them. Not ready before the first list."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self._sights: dict[str, _Sight] = {}
+
+    def list_received(self, leases: Iterable[Lease], now: Instant) -> dict[str, Lease]:
+        """Take a whole list; returns it by name."""
+        listed = {lease.name: lease for lease in leases}
+        for name in self._sights.keys() - listed.keys():
+            self.lease_observed(name, None, now)
+        for name, lease in listed.items():
+            self.lease_observed(name, lease, now)
+        self.is_ready = True
+        return listed
+
+    def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
+        """Take one change. A lease that vanished is remembered for its duration: its holder may still answer."""
+        known = self._sights.get(name)
+        if lease is None:
+            if known is not None and known.gone_at is None:
+                self._sights[name] = _Sight(known.lease, known.seen_at, now)
+        elif known is None or known.gone_at is not None or known.lease.resource_version != lease.resource_version:
+            self._sights[name] = _Sight(lease, now)
+
+    def present(self, name: str) -> Lease | None:
+        """The lease as it stands; None when there is none."""
+        sight = self._sights.get(name)
+        return sight.lease if sight is not None and sight.gone_at is None else None
+
+    def replay(self, elector: LeaseElector, now: Instant) -> None:
+        """Show a new elector what happened to its lease so far, as if it had watched."""
+        sight = self._sights.get(elector.name)
+        if sight is None:
+            elector.lease_observed(None, now)
+            return
+        elector.lease_observed(sight.lease, sight.seen_at)
+        if sight.gone_at is not None:
+            elector.lease_observed(None, sight.gone_at)
+
+    def foreign_until(self, name: str, identity: str) -> Instant | None:
+        """Until when another than ``identity`` holds the lease, as far as we have seen; None when nobody else does."""
+        sight = self._sights.get(name)
+        if sight is None or sight.lease.holder_identity in ("", identity):
+            return None
+        return (sight.seen_at if sight.gone_at is None else sight.gone_at) + sight.lease.lease_duration

@@ -1,0 +1,118 @@
+"""The channel between the two processes of an agent: SOCK_SEQPACKET on a path, never blocking, with an end of file."""
+
+import contextlib
+import errno
+import socket
+import stat
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from l2announce.errors import ChannelError
+from l2announce.model.claim import ClaimSet
+from l2announce.model.report import Report
+from l2announce.wire.messages import MAX_DATAGRAM, Assembler
+
+MessageT = TypeVar("MessageT", ClaimSet, Report)
+
+BUFFER = 1 << 20
+"""Asked for in both directions; the kernel gives what net.core.wmem_max allows. One part always fits."""
+
+
+class Channel:
+    """One end of a connection. What cannot be sent at once waits, and is replaced by the next whole message."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        self._socket = connection
+        self._assembler = Assembler()
+        self._begun: deque[bytes] = deque()
+        self._next: list[bytes] = []
+
+    def fileno(self) -> int:
+        """The descriptor, to wait for."""
+        return self._socket.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """True while parts wait for room."""
+        return bool(self._begun or self._next)
+
+    def send(self, datagrams: list[bytes]) -> None:
+        """Send a whole message as far as there is room; ``flush`` goes on. A message that was not yet begun is given up for it."""
+        self._next = datagrams
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, as far as there is room. ChannelError when the other side is gone."""
+        while self.wants_write:
+            if not self._begun:
+                self._begun.extend(self._next)
+                self._next = []
+            try:
+                self._socket.send(self._begun[0], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return
+            except OSError as err:
+                raise ChannelError(f"the other process of the agent is gone: {err.strerror}") from err
+            self._begun.popleft()
+
+    def receive(self, kind: type[MessageT]) -> Iterator[MessageT]:
+        """Every message that has come, all of one kind. ChannelError at end of file, and for anything else."""
+        while True:
+            try:
+                datagram = self._socket.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as err:
+                raise ChannelError(f"the other process of the agent is gone: {err.strerror}") from err
+            if not datagram:
+                raise ChannelError("the other process of the agent is gone: end of file")
+            for message in self._assembler.feed(datagram):
+                if not isinstance(message, kind):
+                    raise ChannelError(f"the other process sent a {type(message).__name__}, not a {kind.__name__}")
+                yield message
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+
+def listen(path: Path) -> socket.socket:
+    """A non-blocking listener at ``path``, for its owner alone. A socket that nobody listens on any more is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(str(path))
+    except OSError as err:
+        raise ChannelError(f"cannot listen at {path}: {err.strerror}") from err
+    path.chmod(0o600)
+    listener.listen(4)
+    return listener
+
+
+def connect(path: Path) -> Channel | None:
+    """A connection to the process that listens at ``path``; None when there is none."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(str(path))
+    except OSError as err:
+        connection.close()
+        if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            return None
+        raise ChannelError(f"cannot connect to {path}: {err.strerror}") from err
+    return Channel(connection)
+
+
+def _remove_stale(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise ChannelError(f"{path} exists and is not a socket: remove it or choose another path")
+        other = connect(path)
+        if other is not None:
+            other.close()
+            raise ChannelError(f"another process listens at {path}: stop it or choose another path")
+        path.unlink()
