@@ -25,8 +25,8 @@ class Link:
 class Device:
     """One interface with the facts that Cilium's device detection asks for (see control/devices.py).
 
-    ``kind`` is rtnetlink's IFLA_INFO_KIND (``veth``, ``bridge``, ``vlan``, ... or "" for hardware), ``master_kind`` that of its master or None
-    when it has no master. ``ethernet`` is ARPHRD_ETHER with a MAC. ``up`` is IFF_UP.
+    ``kind`` is rtnetlink's IFLA_INFO_KIND (``veth``, ``bridge``, ``vlan``, ... or "" for hardware), ``master_kind`` that of its master or
+    None when it has no master. ``ethernet`` is ARPHRD_ETHER with a MAC. ``up`` is IFF_UP.
     """
 
     index: int

@@ -28,7 +28,8 @@ RANK_STEP = 0.05
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Lease timings. ``lease_duration``: how long others must see no renewal before they take over; whole seconds, as the Lease object
-    stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried again."""
+    stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried
+    again."""
 
     lease_duration: float = 15.0
     renew_deadline: float = 5.0
