@@ -83,7 +83,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                raise TextError(event.start_mark.line + 1, f"is nested more than {DEEPEST} levels deep; flatten it")
+                raise TextError(_line(event), f"is nested more than {DEEPEST} levels deep; flatten it")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -119,7 +119,7 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | No
     return None
 
 
-def _line(node: yaml.Node) -> int:
+def _line(node: yaml.Node | yaml.Event) -> int:
     return node.start_mark.line + 1 if node.start_mark is not None else 1
 
 

@@ -130,7 +130,7 @@ def load_text(name: str, data: bytes) -> LoadedFile:
                 key = identify(raw)
                 decoded = decode_object(raw) if key is not None else None
             except ObjectError as err:
-                problems.append(_problem(name, document, prefix, err.problem, key, "The object keeps its last good state."))
+                problems.append(_problem(name, document, prefix, err.problem, key, "Its last good state, if any, stays in force."))
                 incomplete = incomplete or key is None
                 if key is not None:
                     objects.append(LoadedObject(key, None, where))
@@ -140,7 +140,7 @@ def load_text(name: str, data: bytes) -> LoadedFile:
                 continue
             objects.append(LoadedObject(decoded.key, decoded.value, where))
             problems.extend(
-                _problem(name, document, prefix, problem, decoded.key, "The rest of it counts.") for problem in decoded.problems
+                _problem(name, document, prefix, problem, decoded.key, "The rest of the object counts.") for problem in decoded.problems
             )
     if others:
         _log.debug("%s: %d objects of other kinds are not read", name, others)
