@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -227,7 +228,7 @@ class Network:
     def wait_ready(self, deadline_seconds: float = 5.0) -> None:
         """Wait until every interface that is up has carrier and no address is tentative."""
         for namespace in self.namespaces.values():
-            wait_until(lambda ns=namespace: _ready(ns), deadline_seconds, f"the interfaces of {namespace.name} to be ready")  # type: ignore[misc]
+            wait_until(partial(_ready, namespace), deadline_seconds, f"the interfaces of {namespace.name} to be ready")
 
 
 def _ready(namespace: Namespace) -> bool:

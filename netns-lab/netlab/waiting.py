@@ -10,7 +10,7 @@ POLL_INTERVAL = 0.01
 """Seconds between two looks at a condition."""
 
 
-class WaitTimeout(Exception):  # noqa: N818  the name says what happened; TimeoutError is the operating system's
+class WaitTimeout(TimeoutError):  # noqa: N818  says what happened, better than "error"
     """A condition did not come true before its deadline."""
 
 
