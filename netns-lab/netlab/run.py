@@ -1,0 +1,115 @@
+"""The main job before your eyes: start the lab, watch it, play the scenarios, judge, write the files. ``python -m netlab run``."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from netlab.lab import OUT, Lab, Watch
+from netlab.pcapng import read_capture
+from netlab.report import Report, Run, make_report, make_timeline, sort_frames
+from netlab.scenarios import SCENARIOS, Played, Stage, play
+from netlab.screen import Screen
+from netlab.timeline import render
+from netlab.topology import Topology, load_topology
+
+CLOCK_STEP_LIMIT = 0.05
+"""Seconds that the wall clock may be moved in a run before its figures are refused."""
+
+CAPTURE_FILE = "lab.pcapng"
+
+
+def run_lab(out: Path = OUT) -> int:
+    """Everything, in a private place. Returns the exit code: 0, or 1 when a bound was missed. What goes wrong on the way is raised."""
+    out.mkdir(parents=True, exist_ok=True)
+    topology = load_topology()
+    screen = Screen([node.name for node in topology.nodes])
+    with tempfile.TemporaryDirectory(prefix="netlab-") as directory:
+        try:
+            run = _play_all(topology, Path(directory), out, screen)
+        finally:
+            _keep_logs(Path(directory), out)
+    report = make_report(run)
+    _write(run, report, out)
+    screen.closing(report)
+    files = ", ".join(str(out / name) for name in ("report.json", "timeline.svg", CAPTURE_FILE))
+    screen.say(f"files: {files}")
+    screen.say("[bold green]every bound was kept[/]" if report.passed else "[bold red]a bound was missed[/]")
+    return 0 if report.passed else 1
+
+
+def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen) -> Run:
+    """The live part: from nothing to the raw material of the report."""
+    screen.rule("the lab")
+    screen.say(
+        f"{topology.switch.name} (bridge with multicast snooping) - client {topology.client.name}, "
+        + ", ".join(f"{node.name} with backend {node.backend.name}" for node in topology.nodes)
+    )
+    with Lab(topology, directory) as lab, Watch(lab, out / CAPTURE_FILE) as watch:
+        stage = Stage(lab.agents, lab.network[topology.switch.name], watch.view, watch.feed, topology.agents, [], screen.say)
+        with screen.live(watch.view):
+            stage.mark("agents started", main=True)
+            lab.start_agents()
+            screen.say(f"three agents started: {' '.join(next(iter(lab.agents.values())).command()[:2])} ... in {', '.join(lab.agents)}")
+            watch.view.wait_settled(20, "every address to be served", seen_http=True)
+            _show_state(screen, watch, "elected, resolved, reached")
+            played = tuple(_play(stage, screen, number) for number in range(len(SCENARIOS)))
+            watch.view.wait_settled(20, "every address to be served at the end", seen_http=True)
+        _show_state(screen, watch, "at the end")
+        return _finish(lab, watch, stage, played, out)
+
+
+def _show_state(screen: Screen, watch: Watch, title: str) -> None:
+    screen.rule(title)
+    screen.console.print(screen.state(watch.view))
+
+
+def _play(stage: Stage, screen: Screen, number: int) -> Played:
+    """One scenario with its line of result."""
+    if number == 0:
+        screen.rule("what can go wrong")
+    done = play(stage, SCENARIOS[number])
+    asks = max(stage.feed.worst[str(item.address)].asks for item in done.lost) if done.lost else 0
+    screen.say(f"    taken over by {', '.join(sorted(set(done.heirs)))} after at most {asks / 1e6:.0f} ms without an answer; {done.note}")
+    return done
+
+
+def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], out: Path) -> Run:
+    """Stop the observers, then the agents; collect what they saw."""
+    end = time.time_ns()
+    log = watch.feed.stop()
+    result = watch.capture.stop()
+    if abs(step := watch.clock_step()) > CLOCK_STEP_LIMIT:
+        raise RuntimeError(f"the wall clock was moved by {step:.3f} s during the run: its figures mean nothing; run the lab again")
+    nodes = lab.macs()
+    lab.stop_agents()
+    watch.leases.stop()
+    seen, echoes = sort_frames(read_capture(out / CAPTURE_FILE), lab.services, lab.topology.ports.echo)
+    return Run(
+        start=watch.start,
+        end=end,
+        services=lab.services,
+        nodes=nodes,
+        timings=lab.topology.agents,
+        log=log,
+        holders=watch.leases.changes,
+        capture=result,
+        seen=seen,
+        echoes=echoes,
+        played=played,
+        events=tuple(stage.events),
+    )
+
+
+def _keep_logs(directory: Path, out: Path) -> None:
+    """Copy the agents' logs beside the other files, also after a failure."""
+    for log in directory.glob("*.log"):
+        shutil.copy(log, out / log.name)
+
+
+def _write(run: Run, report: Report, out: Path) -> None:
+    """report.json and timeline.svg."""
+    (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    (out / "timeline.svg").write_text(render(make_timeline(run, report)))
