@@ -1,30 +1,63 @@
-"""``python -m netlab run | up | shell | down``: see netns-lab/README.md. Enters a private network namespace by itself."""
+"""``python -m netlab run | up | shell | down``: see netns-lab/README.md. ``run`` enters a private network namespace by itself."""
 
+import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
-from netlab.namespaces import INSIDE
+from netlab.lab import OUT
+from netlab.namespaces import INSIDE, NamespaceError
 from netlab.run import run_lab
-from netlab.topology import LAB_DIRECTORY
+from netlab.scenarios import SCENARIOS
+from netlab.services import ManifestError
+from netlab.standing import ENTER, down, hold, shell, up
+from netlab.topology import TopologyError
 
-ENTER = LAB_DIRECTORY / "enter"
+COMMANDS = {"up": up, "hold": hold, "shell": shell, "down": down}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _end_orderly(number: int, _frame: FrameType | None) -> None:
-    """Let ``finally`` do its work when we are told to stop."""
+    """Let ``finally`` do its work when we are told to stop, and let nothing disturb it then."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    keys = [scenario.key for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(prog="python -m netlab", description="l2announce's lab in network namespaces")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="play the main job and judge it")
+    run.add_argument("--out", type=Path, default=OUT, help="where report.json, timeline.svg and lab.pcapng go")
+    run.add_argument("--scenario", action="append", choices=keys, dest="scenarios", help="play only this one (repeatable)")
+    commands.add_parser("up", help="make a lab that stays")
+    commands.add_parser("hold", help="what up starts: be the process that keeps the lab")
+    commands.add_parser("shell", help="a shell inside the lab that stays")
+    commands.add_parser("down", help="remove the lab that stays, and what killed labs left")
+    return parser
 
 
 def main() -> int:
     """The exit code: 0 well, 1 a bound was missed or something failed, 2 the lab cannot run here."""
-    arguments = sys.argv[1:]
-    if arguments == ["run"] and os.environ.get(INSIDE) != "1":
-        os.execv(ENTER, [str(ENTER), sys.executable, "-m", "netlab", *arguments])  # noqa: S606 - our own script
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    options = _parser().parse_args()
+    if options.command == "run" and os.environ.get(INSIDE) != "1":
+        os.execv(ENTER, [str(ENTER), sys.executable, "-m", "netlab", *sys.argv[1:]])  # noqa: S606 - our own script
+    for number in SIGNALS:
         signal.signal(number, _end_orderly)
-    return run_lab()
+    try:
+        if options.command == "run":
+            chosen = tuple(item for item in SCENARIOS if not options.scenarios or item.key in options.scenarios)
+            return run_lab(options.out, chosen)
+        return COMMANDS[options.command]()
+    except (TopologyError, ManifestError) as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+    except (NamespaceError, OSError, RuntimeError) as error:  # OSError: among others our timeouts and a child that failed
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from netlab.lab import OUT, Lab, Watch
 from netlab.pcapng import read_capture
+from netlab.records import recorded
 from netlab.report import Report, Run, make_report, make_timeline, sort_frames
-from netlab.scenarios import SCENARIOS, Played, Stage, play
+from netlab.scenarios import SCENARIOS, Played, Scenario, Stage, play
 from netlab.screen import Screen
 from netlab.timeline import render
 from netlab.topology import Topology, load_topology
@@ -21,14 +23,14 @@ CLOCK_STEP_LIMIT = 0.05
 CAPTURE_FILE = "lab.pcapng"
 
 
-def run_lab(out: Path = OUT) -> int:
+def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
     """Everything, in a private place. Returns the exit code: 0, or 1 when a bound was missed. What goes wrong on the way is raised."""
     out.mkdir(parents=True, exist_ok=True)
     topology = load_topology()
     screen = Screen([node.name for node in topology.nodes])
-    with tempfile.TemporaryDirectory(prefix="netlab-") as directory:
+    with tempfile.TemporaryDirectory(prefix="netlab-") as directory, recorded(Path(directory)):
         try:
-            run = _play_all(topology, Path(directory), out, screen)
+            run = _play_all(topology, Path(directory), out, screen, scenarios)
         finally:
             _keep_logs(Path(directory), out)
     report = make_report(run)
@@ -40,7 +42,7 @@ def run_lab(out: Path = OUT) -> int:
     return 0 if report.passed else 1
 
 
-def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen) -> Run:
+def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen, scenarios: Sequence[Scenario]) -> Run:
     """The live part: from nothing to the raw material of the report."""
     screen.rule("the lab")
     screen.say(
@@ -55,7 +57,8 @@ def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen) ->
             screen.say(f"three agents started: {' '.join(next(iter(lab.agents.values())).command()[:2])} ... in {', '.join(lab.agents)}")
             watch.view.wait_settled(20, "every address to be served", seen_http=True)
             _show_state(screen, watch, "elected, resolved, reached")
-            played = tuple(_play(stage, screen, number) for number in range(len(SCENARIOS)))
+            screen.rule("what can go wrong")
+            played = tuple(_play(stage, screen, scenario) for scenario in scenarios)
             watch.view.wait_settled(20, "every address to be served at the end", seen_http=True)
         _show_state(screen, watch, "at the end")
         return _finish(lab, watch, stage, played, out)
@@ -66,11 +69,9 @@ def _show_state(screen: Screen, watch: Watch, title: str) -> None:
     screen.console.print(screen.state(watch.view))
 
 
-def _play(stage: Stage, screen: Screen, number: int) -> Played:
+def _play(stage: Stage, screen: Screen, scenario: Scenario) -> Played:
     """One scenario with its line of result."""
-    if number == 0:
-        screen.rule("what can go wrong")
-    done = play(stage, SCENARIOS[number])
+    done = play(stage, scenario)
     asks = max(stage.feed.worst[str(item.address)].asks for item in done.lost) if done.lost else 0
     screen.say(f"    taken over by {', '.join(sorted(set(done.heirs)))} after at most {asks / 1e6:.0f} ms without an answer; {done.note}")
     return done

@@ -1,0 +1,16 @@
+# The lab; see netns-lab/README.md.
+.PHONY: lab lab-up lab-shell lab-down
+
+NETLAB = PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab
+
+lab: setup tools ## The main job before your eyes: elections, failovers, figures; about half a minute
+	@$(NETLAB) run
+
+lab-up: setup tools ## Leave the lab's network up, with its agents
+	@$(NETLAB) up
+
+lab-shell: setup tools ## A shell inside the lab, which stays up; tells what to try
+	@$(NETLAB) shell
+
+lab-down: setup ## Remove the lab that stays up, and all that a killed lab left
+	@$(NETLAB) down
