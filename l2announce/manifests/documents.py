@@ -5,13 +5,17 @@ Only the safe subset of YAML is read (no Python objects), and JSON as far as it 
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 DEEPEST = 100
 """The most levels of nesting that are read. No Kubernetes object comes near, and libyaml's composer would overrun its stack far above."""
+
+MOST = 2_000_000
+"""The most keys and values of one file, those counted again that an alias repeats: a few lines of aliases can stand for billions."""
 
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.DOTALL)
 
@@ -56,7 +60,7 @@ def read_documents(data: bytes, *, is_json: bool = False) -> list[Document]:
         if is_json:
             text = _json_as_yaml(text)
         _check_depth(text)
-        return [_document(root) for root in yaml.compose_all(text, Loader=yaml.CSafeLoader) if not _empty(root)]
+        return list(_documents(text))
     except UnicodeDecodeError as err:
         raise TextError(data.count(b"\n", 0, err.start) + 1, "is not UTF-8 text; save the file as UTF-8") from err
     except yaml.MarkedYAMLError as err:
@@ -65,12 +69,30 @@ def read_documents(data: bytes, *, is_json: bool = False) -> list[Document]:
         raise TextError(text.encode().count(b"\n", 0, err.position) + 1, f"is not YAML: {err.reason}; remove the character") from err
 
 
-def _document(root: yaml.Node) -> Document:
-    _check_keys(root)
-    try:
-        return Document(yaml.constructor.SafeConstructor().construct_document(root), root)
-    except ValueError as err:  # a date or a number that has the form of one but cannot be, such as 2024-13-01
-        raise TextError(_line(root), f"has a value that cannot be ({err}) below this line; put it in quotes") from err
+class _Constructor(yaml.constructor.SafeConstructor):
+    """Nodes -> plain values; TextError for a scalar that has the form or the tag of a type but cannot be of it, such as 2024-13-01."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, ArithmeticError, AttributeError) as err:
+            kind = str(node.tag).rpartition(":")[2]
+            raise TextError(_line(node), f"has {str(node.value)[:40]!r} in the place of a value of type {kind}; put it in quotes") from err
+
+
+class _Extent(NamedTuple):
+    """How large a node is with all that is below it, aliases followed."""
+
+    nodes: int
+    levels: int
+
+
+def _documents(text: str) -> Iterator[Document]:
+    left = MOST
+    for root in yaml.compose_all(text, Loader=yaml.CSafeLoader):
+        if not _empty(root):
+            left -= _extent(root, {}, left).nodes
+            yield Document(_Constructor().construct_document(root), root)
 
 
 def _empty(root: yaml.Node | None) -> bool:
@@ -88,25 +110,39 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
-def _check_keys(root: yaml.Node) -> None:
+def _extent(node: yaml.Node, known: dict[int, _Extent | None], most: int) -> _Extent:
+    """The extent of a node, with a check of all that is below it. ``known`` has those of the nodes so far, None while one is looked at.
+
+    An alias comes after its anchor, so that the recursion is as deep as the text is, not as deep as the aliases make it.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        return _Extent(1, 0)
+    if id(node) in known:
+        if (extent := known[id(node)]) is None:
+            raise TextError(_line(node), "contains itself through an alias; write the value out")
+        return extent
+    known[id(node)] = None
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node)
+    children = [child for entry in node.value for child in (entry if isinstance(entry, tuple) else (entry,))]
+    extents = [_extent(child, known, most) for child in children]
+    found = _Extent(1 + sum(extent.nodes for extent in extents), 1 + max((extent.levels for extent in extents), default=0))
+    if found.levels > DEEPEST:
+        raise TextError(_line(node), f"is nested more than {DEEPEST} levels deep; flatten it")
+    if found.nodes > most:
+        raise TextError(_line(node), f"has the file stand for more than {MOST:,} values; use fewer aliases, or split the file")
+    known[id(node)] = found
+    return found
+
+
+def _check_keys(mapping: yaml.MappingNode) -> None:
     """A key that is said twice in one mapping is an error, as in YAML 1.2: it is not clear which one is meant."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen or isinstance(node, yaml.ScalarNode):
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting.extend(node.value)
-            continue
-        keys: set[tuple[str, str]] = set()
-        for key, value in node.value:
-            waiting.append(value)
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in keys:
-                    raise TextError(_line(key), f"has the key {key.value!r} a second time in one mapping; remove one of the two")
-                keys.add((key.tag, key.value))
+    keys: set[tuple[str, str]] = set()
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if (key.tag, key.value) in keys:
+                raise TextError(_line(key), f"has the key {key.value!r} a second time in one mapping; remove one of the two")
+            keys.add((key.tag, key.value))
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:

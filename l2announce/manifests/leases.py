@@ -47,8 +47,6 @@ class FileLeases:
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Unreachable when the disk refuses it, or when the time limit is over: then it may still happen."""
-        if not is_name(write.name):
-            return Unreachable(f"lease {write.name!r}: is not the name of a Lease")
         return await self._in_time(write.name, lambda: self._write(write))
 
     async def delete(self, name: str) -> WriteOutcome:
@@ -82,6 +80,8 @@ class FileLeases:
                             yield LeaseObserved(name, lease)
 
     async def _in_time(self, name: str, work: Callable[[], WriteOutcome]) -> WriteOutcome:
+        if not is_name(name):
+            return Unreachable(f"lease {name!r}: is not the name of a Lease")
         try:
             return await asyncio.wait_for(asyncio.to_thread(work), self._time_limit)
         except TimeoutError:

@@ -4,6 +4,8 @@ A file that is broken keeps the objects that it last had, an object that is brok
 ObjectProblem with ``path:line``. Neither hurts another file or object.
 """
 
+import contextlib
+import gc
 import logging
 import os
 import stat
@@ -18,6 +20,9 @@ from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError
 from l2announce.wire.objects import ObjectKey, Value, decode_object, identify
 
 SUFFIXES = (".yaml", ".yml", ".json")
+
+LARGEST = 16 << 20
+"""The most octets of one file that are read: room for ten thousand Services, and memory for what YAML makes of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +75,9 @@ class ManifestLoader:
         if not self._directory.is_dir():
             message = "the directory is gone, so its last objects stay in force; put it back"
             return self._state((ObjectProblem(str(self._directory), "NoDirectory", message),))
-        for path in sorted({*changed, *(self._changed_files() if rescan else ())}):
-            self._load(path)
+        with _uncollected():
+            for path in sorted({*changed, *(self._changed_files() if rescan else ())}):
+                self._load(path)
         return self._state(())
 
     def _changed_files(self) -> list[Path]:
@@ -115,6 +121,18 @@ class ManifestLoader:
         values = {key: entry.value if entry.value is not None else self._good.get(key) for key, entry in sorted(entries.items())}
         self._good = {key: value for key, value in values.items() if value is not None}
         return _cluster_state(self._good, tuple(found))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for reference cycles, which in a large file takes half the time and halts every thread, renewals included."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load_text(name: str, data: bytes) -> LoadedFile:
@@ -196,11 +214,15 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 
 def _read(path: Path) -> bytes:
+    """The content of a file. OSError when it cannot be read, TextError when it is too large to be a manifest."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "is not a regular file")
-        return file.read()
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise TextError(1, f"is larger than {LARGEST >> 20} MiB; split it into several files")
+    return data
 
 
 def _cluster_state(values: Mapping[ObjectKey, Value], problems: tuple[ObjectProblem, ...]) -> ClusterState:

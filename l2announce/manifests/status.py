@@ -18,6 +18,8 @@ KIND = "CiliumL2AnnouncementPolicy"
 
 Condition = dict[str, Any]
 
+_TEXTS = ("type", "status", "message", "lastTransitionTime")
+
 
 def write_conditions(directory: Path, problems: Sequence[ObjectProblem], policies: Mapping[str, AnnouncementPolicy], now: float) -> None:
     """Bring the files below ``directory`` in line with ``problems``, of which those count that are about one of ``policies``.
@@ -77,9 +79,9 @@ def _read(path: Path) -> list[Condition]:
     try:
         document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
         found = [dict(condition) for condition in document["status"]["conditions"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
         return []
-    return found if all({"type", "status", "lastTransitionTime"} <= condition.keys() for condition in found) else []
+    return found if all(isinstance(condition.get(key), str) for condition in found for key in _TEXTS) else []
 
 
 def _replace(path: Path, document: Mapping[str, object]) -> None:
