@@ -28,6 +28,9 @@ from l2announce.model.timing import HEARTBEAT
 from l2announce.responder.engine import Responder
 from l2announce.wire.messages import encode_report
 
+CONTROL_GRACE = 10.0
+"""Seconds within which the process that started us must connect; later we are orphaned. As long as it waits for us itself."""
+
 
 class ResponderProcess:
     """Wires one Responder to the kernel and to the control process."""
@@ -46,7 +49,8 @@ class ResponderProcess:
         self._exit_when_orphaned = exit_when_orphaned
         self._had_control = False
         self._stopping = False
-        self._report_at = boot_time()
+        self._started_at = boot_time()
+        self._report_at = self._started_at
         self._problems: tuple[str, ...] = ()
         self._epoll = select.epoll()
         self._follow_links(boot_time())
@@ -69,9 +73,12 @@ class ResponderProcess:
         self._stopping = True
 
     def _orphaned(self) -> bool:
-        if not self._exit_when_orphaned or self._channel is not None or not self._had_control:
+        if not self._exit_when_orphaned or self._channel is not None:
             return False
-        return not self._responder.has_live_claims(boot_time())
+        now = boot_time()
+        if not self._had_control and now < self._started_at + CONTROL_GRACE:
+            return False
+        return not self._responder.has_live_claims(now)
 
     def _patience(self) -> float:
         """Seconds until something is due, in whole milliseconds as epoll counts, never early."""
