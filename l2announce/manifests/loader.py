@@ -215,14 +215,18 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 def _read(path: Path) -> bytes:
     """The content of a file. OSError when it cannot be read, TextError when it is too large to be a manifest."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "is not a regular file")
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise TextError(1, f"is larger than {LARGEST >> 20} MiB; split it into several files")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody at the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _cluster_state(values: Mapping[ObjectKey, Value], problems: tuple[ObjectProblem, ...]) -> ClusterState:
