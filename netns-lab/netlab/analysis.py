@@ -30,7 +30,8 @@ class AddressProof:
     """What the capture says about one address.
 
     ``doubles``: asks that were answered from two MACs. ``interleavings``: a MAC answers again after another one did, without having won the
-    lease anew. ``strangers``: answers from a node that did not hold the lease then. All three must be 0.
+    lease anew. ``strangers``: answers and announcements of a node that did not hold the lease then. All three must be
+    0.
     """
 
     asks: int = 0
@@ -65,14 +66,14 @@ def prove(seen: Iterable[Seen], holders: Sequence[tuple[int, str]], nodes: Mappi
     speakers: list[tuple[int, str]] = []
     for item in seen:
         counts[item.what.kind] += 1
+        node = nodes.get(item.what.mac, item.what.mac.hex(":"))
+        strangers += item.what.kind is not Kind.ASK and node not in holders_around(holders, item.time)
         if item.what.kind is Kind.ASK:
             asked[item.what.asker] = _Asked()
         elif item.what.kind is Kind.ANSWER:
-            node = nodes.get(item.what.mac, item.what.mac.hex(":"))
             macs = asked.setdefault(item.what.asker, _Asked()).macs
             doubles += len(macs) == 1 and item.what.mac not in macs
             macs.add(item.what.mac)
-            strangers += node not in holders_around(holders, item.time)
             if not speakers or speakers[-1][1] != node:
                 speakers.append((item.time, node))
     return AddressProof(

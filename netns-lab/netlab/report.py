@@ -188,6 +188,7 @@ def make_timeline(run: Run, report: Report) -> Timeline:
         lanes=tuple(_lane(run, report, item) for item in run.services),
         events=events,
         spans=tuple(_span(figures) for figures in report.scenarios),
+        span_headings=("longest time without an answer", "ARP/NDP asks", "UDP traffic", "bound"),
     )
 
 
@@ -195,13 +196,7 @@ def _span(figures: ScenarioFigures) -> Span:
     lost = [item for item in figures.blackouts if item.lost]
     asks, traffic = (max((value for value in values), default=0.0) for values in ([b.asks for b in lost], [b.traffic for b in lost]))
     bound = max((item.bound for item in lost), default=0.0)
-    lines = (
-        figures.title,
-        f"asks: {milliseconds(asks)} without answer",
-        f"traffic: {milliseconds(traffic)}",
-        f"bound {milliseconds(bound)}",
-    )
-    return Span(figures.start, figures.end, lines)
+    return Span(figures.start, figures.end, (figures.title, milliseconds(asks), milliseconds(traffic), milliseconds(bound)))
 
 
 def milliseconds(seconds: float) -> str:

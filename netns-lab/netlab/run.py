@@ -1,5 +1,6 @@
 """The main job before your eyes: start the lab, watch it, play the scenarios, judge, write the files. ``python -m netlab run``."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -36,7 +37,7 @@ def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
     report = make_report(run)
     _write(run, report, out)
     screen.closing(report)
-    files = ", ".join(str(out / name) for name in ("report.json", "timeline.svg", CAPTURE_FILE))
+    files = ", ".join(os.path.relpath(out / name) for name in ("report.json", "timeline.svg", CAPTURE_FILE))
     screen.say(f"files: {files}")
     screen.say("[bold green]every bound was kept[/]" if report.passed else "[bold red]a bound was missed[/]")
     return 0 if report.passed else 1
@@ -46,15 +47,15 @@ def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen, sc
     """The live part: from nothing to the raw material of the report."""
     screen.rule("the lab")
     screen.say(
-        f"{topology.switch.name} (bridge with multicast snooping) - client {topology.client.name}, "
-        + ", ".join(f"{node.name} with backend {node.backend.name}" for node in topology.nodes)
+        f"{topology.switch.name} (bridge with multicast snooping), client {topology.client.name}, "
+        f"nodes {', '.join(f'{node.name} (backend {node.backend.name})' for node in topology.nodes)}"
     )
     with Lab(topology, directory) as lab, Watch(lab, out / CAPTURE_FILE) as watch:
         stage = Stage(lab.agents, lab.network[topology.switch.name], watch.view, watch.feed, topology.agents, [], screen.say)
         with screen.live(watch.view):
             stage.mark("agents started", main=True)
             lab.start_agents()
-            screen.say(f"three agents started: {' '.join(next(iter(lab.agents.values())).command()[:2])} ... in {', '.join(lab.agents)}")
+            screen.say(f"an l2announce agent started in each of {', '.join(lab.agents)}: {' '.join(topology.agents.flags())}")
             watch.view.wait_settled(20, "every address to be served", seen_http=True)
             _show_state(screen, watch, "elected, resolved, reached")
             screen.rule("what can go wrong")

@@ -1,9 +1,11 @@
 """What people see in the terminal: the live table, the lines between, the closing tables."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.rule import Rule
 from rich.table import Table
@@ -16,17 +18,37 @@ from netlab.view import Row, View
 NODE_STYLES = ("bold dodger_blue1", "bold orange1", "bold spring_green3", "bold plum2")
 
 
+FILE_WIDTH = 100
+"""Columns where the output is no terminal."""
+
+WIDE = 98
+"""From this width on the live table has the gaps as well."""
+
+BLACKOUTS = """\
+The longest time without an answer, for a client that asks every 10 ms.
+ARP/NDP: a new request each time, to all nodes. UDP: through the client's
+neighbor table; the kernel of a node whose agent died forwards as before.
+"""
+PROOF = """\
+Doubled: an ask answered from two MACs. Overlaps: a MAC answers again after
+another did, without having won the lease anew. Strangers: an answer or an
+announcement of a node that does not hold the lease. All three must be 0.
+"""
+
+
 class Screen:
     """The console. On a terminal a table below the lines shows the present state twice a second."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
         self.console = Console(highlight=False)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = FILE_WIDTH
         self._nodes = tuple(nodes)
         self._view: View | None = None
 
     def say(self, line: str) -> None:
-        """One line, with rich's markup."""
-        self.console.print(line)
+        """One line, with rich's markup. A long one is not broken: it may hold a path."""
+        self.console.print(line, soft_wrap=True)
 
     def rule(self, title: str) -> None:
         """A heading."""
@@ -43,18 +65,21 @@ class Screen:
 
     def state(self, view: View) -> RenderableType:
         """Who holds what, what the client's kernel believes and what it gets, now."""
-        table = Table(title="as the client sees it", title_justify="left", title_style="dim")
-        for heading in ("Service", "Address", "Lease held by", "Answered by", "Client's neighbor table", "HTTP"):
-            table.add_column(heading, no_wrap=heading != "HTTP")
-        table.add_column("Longest gap: asks", justify="right")
-        table.add_column("traffic", justify="right")
+        wide = self.console.width >= WIDE
+        table = _table()
+        for heading in ("Service", "Address", "Lease", "Client's ip neigh", "HTTP"):
+            table.add_column(heading, no_wrap=True)
+        if wide:
+            table.add_column("Ask gap", justify="right", no_wrap=True)
+            table.add_column("UDP gap", justify="right", no_wrap=True)
         for row in view.rows():
-            table.add_row(row.item.service, str(row.item.address), self.node(row.holder), *self._client_cells(row), *_gaps(row))
+            gaps = _gaps(row) if wide else ()
+            table.add_row(row.item.service, str(row.item.address), self.node(row.holder), *self._client_cells(row), *gaps)
         return table
 
-    def _client_cells(self, row: Row) -> tuple[RenderableType, Text, str]:
-        neighbor = Text.assemble(self.node(row.neighbor), f" {row.neighbor_state}") if row.neighbor else Text(row.neighbor_state or "-")
-        return self.node(row.answered_by), neighbor, row.http or "[red]no answer[/]"
+    def _client_cells(self, row: Row) -> tuple[Text, str]:
+        neighbor = Text.assemble(f"{row.neighbor_mac} ", self.node(row.neighbor), f" {row.neighbor_state}") if row.neighbor else Text("-")
+        return neighbor, row.http.partition(":")[0] or "[red]no answer[/]"
 
     def node(self, name: str) -> Text:
         """A node's name in its colour."""
@@ -64,18 +89,21 @@ class Screen:
     def closing(self, report: Report) -> None:
         """The figures against their bounds."""
         self.rule("figures against bounds")
-        self.console.print(Group(self._blackouts(report.scenarios), self._proof(report.proof)))
-        pause = milliseconds(report.longest_pause)
+        self.say(BLACKOUTS)
+        self.console.print(self._blackouts(report.scenarios))
+        self.say(f"\n[bold]No two MACs answered at once[/]: from the capture of all {report.capture.frames} frames.")
+        self.say(PROOF)
+        self.console.print(self._proof(report.proof))
         self.say(
-            f"capture: {report.capture.frames} frames, {report.capture.lost} lost; the prober itself never paused for longer than {pause}; "
-            f"the run took {report.seconds:.0f} s"
+            f"\nThe capture lost {report.capture.lost} frames; the prober never paused for more than\n"
+            f"{milliseconds(report.longest_pause)}; the run took {report.seconds:.0f} s."
         )
 
     def _blackouts(self, scenarios: Sequence[ScenarioFigures]) -> Table:
-        table = Table(title="longest time without an answer, asked every 10 ms", title_justify="left", title_style="dim")
-        for heading in ("Scenario", "Node", "Address", "Taken over by"):
+        table = _table()
+        for heading in ("Scenario", "Node", "Address", "Heir"):
             table.add_column(heading, no_wrap=True)
-        for heading in ("ARP/NDP asks", "UDP traffic", "Bound", ""):
+        for heading in ("ARP/NDP", "UDP", "Bound", ""):
             table.add_column(heading, justify="right", no_wrap=True)
         for figures in scenarios:
             for number, item in enumerate(entry for entry in figures.blackouts if entry.lost):
@@ -100,15 +128,18 @@ class Screen:
         return table
 
     def _proof(self, proof: Sequence[ProofFigures]) -> Table:
-        title = "from the capture of the whole segment: no two MACs answered at once"
-        table = Table(title=title, title_justify="left", title_style="dim")
+        table = _table()
         table.add_column("Address", no_wrap=True)
-        for heading in ("Asks", "Answers", "Announcements", "Asks with two MACs", "MACs interleaved", "Answers without lease", ""):
-            table.add_column(heading, justify="right")
+        for heading in ("Asks", "Answers", "Announced", "Doubled", "Overlaps", "Strangers", ""):
+            table.add_column(heading, justify="right", no_wrap=True)
         for item in proof:
             counts = (item.asks, item.answers, item.announcements, item.doubles, item.interleavings, item.strangers)
             table.add_row(item.address, *map(str, counts), _mark(item.passed))
         return table
+
+
+def _table() -> Table:
+    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
 
 
 def _gaps(row: Row) -> tuple[str, str]:

@@ -68,7 +68,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A scenario, shaded from ``start`` to ``end``, with lines of result below the lanes."""
+    """A scenario, shaded from ``start`` to ``end``, with lines of result below the lanes: its name, then a figure for each heading."""
 
     start: float
     end: float
@@ -77,7 +77,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The whole picture. ``nodes`` in the order of their colours; ``seconds`` is the length of the time axis."""
+    """The whole picture. ``nodes`` in the order of their colours; ``seconds`` is the length of the time axis; ``span_headings`` say what
+    the lines of the spans are."""
 
     title: str
     subtitle: str
@@ -86,6 +87,7 @@ class Timeline:
     lanes: tuple[Lane, ...]
     events: tuple[Event, ...]
     spans: tuple[Span, ...]
+    span_headings: tuple[str, ...] = ()
 
 
 def color_of(node: str, nodes: Sequence[str]) -> str:
@@ -113,14 +115,15 @@ def label_extent(event: Event, x_of: "Scale") -> tuple[float, float]:
 
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:
-    """Neighbouring cells without loss and of one node as one cell, so that a quiet minute is one rectangle."""
+    """Neighbouring cells of one node without loss as one cell, and those that lost everything too, so that a quiet minute is one rectangle."""
     result: list[Cell] = []
-    for (node, lossy), group in groupby(cells, key=lambda cell: (cell.node, cell.lost > 0)):
+    for (node, lossy, mixed), group in groupby(cells, key=lambda cell: (cell.node, cell.lost > 0, cell.lost > 0 and cell.answered > 0)):
         run = list(group)
-        if lossy:
+        if mixed:
             result += run
         else:
-            result.append(Cell(run[0].start, run[-1].end, node, sum(cell.answered for cell in run), 0))
+            total = sum(cell.answered + cell.lost for cell in run)
+            result.append(Cell(run[0].start, run[-1].end, node, 0 if lossy else total, total if lossy else 0))
     return result
 
 
@@ -155,6 +158,7 @@ def render(timeline: Timeline) -> str:
     x_of = Scale(timeline.seconds)
     events = sorted(timeline.events, key=lambda event: event.at)
     rows = label_rows(events, x_of)
+    heights = [116 + EVENT_ROW * row for row in rows]
     top = 104 + EVENT_ROW * (max(rows, default=-1) + 1)
     bottom = top + LANE_HEIGHT * len(timeline.lanes)
     height = bottom + 62 + 16 * max((len(span.lines) for span in timeline.spans), default=0)
@@ -163,10 +167,12 @@ def render(timeline: Timeline) -> str:
         text(24, 36, timeline.title, ' font-weight="bold"', 22),
         text(24, 58, timeline.subtitle, f' fill="{FAINT}"', 13),
         *_legend(timeline.nodes, 84),
-        *(part for span in timeline.spans for part in _span(span, x_of, top, bottom)),
+        *(_shade(span, x_of, top, bottom) for span in timeline.spans),
         *_axis(x_of, top, bottom),
+        *_results(timeline, x_of, bottom),
         *(part for number, lane in enumerate(timeline.lanes) for part in _lane(lane, timeline.nodes, x_of, top + LANE_HEIGHT * number)),
-        *(part for event, row in zip(events, rows, strict=True) for part in _event(event, 116 + EVENT_ROW * row, x_of, bottom)),
+        *(_event_line(event, y, x_of, bottom) for event, y in zip(events, heights, strict=True)),
+        *(_event_label(event, y, x_of) for event, y in zip(events, heights, strict=True)),
     ]
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
@@ -190,14 +196,20 @@ def _triangle(x: float, y: float, fill: str) -> str:
     return f'<path d="M{x:g} {y:g}l4.5 9h-9z" fill="{fill}"/>'
 
 
-def _span(span: Span, x_of: Scale, top: float, bottom: float) -> list[str]:
-    """The shade of a scenario and its results below the axis."""
-    shade = rectangle(x_of(span.start), top - 6, x_of(span.end), bottom - top + 6, "#f2f4f8")
-    lines = [
-        text(x_of(span.start), bottom + 44 + 16 * number, line, ' font-weight="bold"' if number == 0 else "")
-        for number, line in enumerate(span.lines)
+def _shade(span: Span, x_of: Scale, top: float, bottom: float) -> str:
+    """The shade of a scenario."""
+    return rectangle(x_of(span.start), top - 6, x_of(span.end), bottom - top + 6, "#f2f4f8")
+
+
+def _results(timeline: Timeline, x_of: Scale, bottom: float) -> list[str]:
+    """The figures of the scenarios below the axis, each under its shade, the names of the lines at the left."""
+    columns = [(LEFT - 10.0, f' text-anchor="end" fill="{FAINT}"', timeline.span_headings)]
+    columns += [(x_of(span.start), "", span.lines) for span in timeline.spans]
+    return [
+        text(x, bottom + 44 + 16 * number, line, style or (' font-weight="bold"' if number == 0 else ""))
+        for x, style, lines in columns
+        for number, line in enumerate(lines)
     ]
-    return [shade, *lines]
 
 
 def _axis(x_of: Scale, top: float, bottom: float) -> list[str]:
@@ -256,11 +268,15 @@ def _strip(cells: Sequence[Cell], nodes: Sequence[str], x_of: Scale, top: float)
     return parts
 
 
-def _event(event: Event, label_y: float, x_of: Scale, bottom: float) -> list[str]:
-    """A vertical line and its label."""
+def _event_line(event: Event, label_y: float, x_of: Scale, bottom: float) -> str:
+    """A vertical line."""
     x = x_of(event.at)
+    stroke, dashes = (INK, "") if event.main else (FAINT, ' stroke-dasharray="4 3"')
+    return f'<path d="M{x:g} {label_y - 11:g}V{bottom:g}" stroke="{stroke}" stroke-width="{1.4 if event.main else 1}"{dashes}/>'
+
+
+def _event_label(event: Event, label_y: float, x_of: Scale) -> str:
+    """The label, with a white seam that keeps it readable where another event's line passes."""
     start, _ = label_extent(event, x_of)
-    stroke, weight = (INK, ' font-weight="bold"') if event.main else (FAINT, f' fill="{FAINT}"')
-    dashes = "" if event.main else ' stroke-dasharray="4 3"'
-    line = f'<path d="M{x:g} {label_y - 11:g}V{bottom:g}" stroke="{stroke}" stroke-width="{1.4 if event.main else 1}"{dashes}/>'
-    return [line, text(start, label_y, event.label, weight)]
+    weight = ' font-weight="bold"' if event.main else f' fill="{FAINT}"'
+    return text(start, label_y, event.label, f'{weight} stroke="#ffffff" stroke-width="4" paint-order="stroke"')

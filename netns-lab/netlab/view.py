@@ -27,6 +27,7 @@ class Row:
     holder: str
     answered_by: str
     neighbor: str
+    neighbor_mac: str
     neighbor_state: str
     http: str
     heard: Heard
@@ -91,6 +92,7 @@ class View:
             self.holder(item),
             answered_by,
             neighbor,
+            mac.hex(":") if mac else "",
             state,
             self._http.get(str(item.address), ""),
             heard,
