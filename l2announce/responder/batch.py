@@ -104,7 +104,7 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
         ):
             answer.count += 1
             answer.last = now
-            checksum = 0xFFFF - (answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
+            checksum = -(answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
             replies.append(to + answer.head + asker_ip + _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + answer.tail + _NDP_PADDING)
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)

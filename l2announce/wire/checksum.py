@@ -11,5 +11,6 @@ def word_sum(octets: bytes) -> int:
 
 
 def complement(total: int) -> bytes:
-    """The checksum field for words that sum up to ``total``. Never 0x0000 as a sum of real packets is never 0."""
-    return (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
+    """The checksum field for words that sum up to ``total``. Never 0xffff: only words that are all 0 have that one, and a pseudo-header
+    has others."""
+    return (-total % 0xFFFF).to_bytes(2, "big")

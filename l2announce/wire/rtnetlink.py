@@ -1,6 +1,7 @@
 """rtnetlink messages about links and IPv6 addresses (linux/rtnetlink.h): only what the responder needs, so that its process stays small.
 
-Netlink is host byte order. Unknown messages and attributes are skipped, as the protocol wants.
+Netlink is host byte order. Unknown messages and attributes are skipped, as the protocol wants. So are link messages of another address
+family than AF_UNSPEC: the bridge's RTM_DELLINK says that a link left its bridge, not that it is gone.
 """
 
 import struct
@@ -16,6 +17,7 @@ IFF_LOOPBACK = 0x8
 IFF_LOWER_UP = 0x10000
 IFA_F_DADFAILED = 0x08
 IFA_F_TENTATIVE = 0x40
+AF_UNSPEC = 0
 AF_INET6 = 10
 
 _HEADER = struct.Struct("=IHHII")
@@ -111,7 +113,9 @@ def _decode(kind: int, flags: int, body: bytes) -> Iterator[Message]:
 def _decode_link(kind: int, body: bytes) -> Iterator[Message]:
     if len(body) < _LINK.size:
         raise DecodeError(f"netlink link message of {len(body)} octets: shorter than {_LINK.size}")
-    _, hardware_type, index, flags, _ = _LINK.unpack_from(body)
+    family, hardware_type, index, flags, _ = _LINK.unpack_from(body)
+    if family != AF_UNSPEC:
+        return
     if kind == _RTM_DELLINK:
         yield LinkRemoved(index)
         return
