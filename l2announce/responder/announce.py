@@ -1,8 +1,9 @@
 """When announcements go out: gratuitous ARP and unsolicited neighbor advertisements of addresses that were just won.
 
-Each (link, address) gets the offsets of Timing. Frames on one link keep a least gap; an address that is late skips the offsets that have
-passed meanwhile, so a storm of N addresses sends N rounds, not N times all of them. Does not know deadlines: the caller asks before it
-sends.
+Each (link, address) gets the offsets of Timing. Announcements of different addresses on one link keep a least gap; an address that is late
+skips the offsets that have passed meanwhile, so a storm of N addresses sends N rounds, not N times all of them. A caller that comes late is
+given at once what was reserved for the time it missed: never more than one for each gap since the storm began. Does not know deadlines: the
+caller asks before it sends.
 """
 
 import heapq

@@ -66,11 +66,13 @@ class Responder:
 
     def _place(self, index: int, link: Link, now: Instant) -> None:
         answers = self.links.get(index)
+        revision = 0
         if answers is not None and (answers.link.name, answers.link.mac) != (link.name, link.mac):
             self._forget(answers)
+            revision = answers.revision + 1
             answers = None
         if answers is None:
-            answers = self.links[index] = LinkAnswers(link)
+            answers = self.links[index] = LinkAnswers(link, revision=revision)
             self._fill(answers, now)
             return
         had_carrier = answers.link.carrier
