@@ -67,6 +67,16 @@ def convert(raw: object, struct: type[_S]) -> _S:
         raise _object_error(str(err), raw) from err
 
 
+def decode(octets: bytes, struct: type[_S]) -> _S:
+    """JSON as a Struct; ObjectError as ``convert``, and for what is not JSON."""
+    try:
+        return msgspec.json.decode(octets, type=struct)
+    except msgspec.ValidationError as err:
+        raise _object_error(str(err), msgspec.json.decode(octets)) from err
+    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+        raise ObjectError((), "NotJSON", f"not JSON: {err}; look at what sent it") from err
+
+
 def _object_error(text: str, raw: object) -> ObjectError:
     """msgspec's sentence with the path as a value, the offending value and a remedy."""
     matched = _WHERE.fullmatch(text)

@@ -130,3 +130,29 @@ class Lease(_Struct, frozen=True):
     kind: str | None = None
     metadata: ObjectMeta = ObjectMeta()
     spec: LeaseSpec | None = None
+
+
+class CrdVersion(_Struct, frozen=True):
+    name: str
+    served: bool = False
+
+
+class CrdSpec(_Struct, frozen=True):
+    versions: list[CrdVersion] | None = None
+
+
+class CrdCondition(_Struct, frozen=True):
+    type: str
+    status: str = ""
+
+
+class CrdStatus(_Struct, frozen=True):
+    conditions: list[CrdCondition] | None = None
+
+
+class CustomResourceDefinition(_Struct, frozen=True):
+    """apiextensions.k8s.io/v1 CustomResourceDefinition."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: CrdSpec | None = None
+    status: CrdStatus | None = None

@@ -1,0 +1,1 @@
+"""The Kubernetes API server behind the ports of control/ports.py."""

@@ -1,0 +1,192 @@
+"""The objects of the API server, live. Fulfils control.ports.Cluster; leases are in leases.py.
+
+Watches only what is needed: Services of the kinds that some policy announces, the EndpointSlices of those that depend on local endpoints,
+policies in the version that the server has. Needs change as objects do; another watch then takes the place of the former one, and no state
+is told until it has listed, so that what is held is not given up for want of objects that are on their way.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from l2announce.errors import ApiError
+from l2announce.kube.reflector import Reflector, Resource
+from l2announce.kube.table import Table
+from l2announce.kube.transport import Transport
+from l2announce.model import objects as model
+from l2announce.wire import schema
+from l2announce.wire.fields import decode
+from l2announce.wire.objects import (
+    SERVICE_NAME_LABEL,
+    Decoded,
+    ObjectKey,
+    decode_endpoint_slice,
+    decode_node,
+    decode_policy,
+    decode_service,
+)
+
+QUIET = 0.01
+"""A burst of changes ends when nothing came for this many seconds,"""
+LONGEST = 0.04
+"""or after this many."""
+SELECTOR_LIMIT = 50
+"""Services named in one label selector; where more need their EndpointSlices, all are watched."""
+
+CRD_NAME = "ciliuml2announcementpolicies.cilium.io"
+POLICY_VERSIONS = ("v2", "v2alpha1")
+"""Best first."""
+
+_NODES = Resource("/api/v1/nodes")
+_CRD = Resource("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", field_selector=f"metadata.name={CRD_NAME}")
+_SERVICES = "/api/v1/services"
+_SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
+
+_log = logging.getLogger(__name__)
+
+
+class KubeCluster:
+    """Nodes, Services, EndpointSlices and policies, through one Transport. One consumer of ``states`` at a time."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._crd = Table("CustomResourceDefinition", _decode_crd)
+        self._nodes = Table("Node", lambda octets: decode_node(decode(octets, schema.Node)))
+        self._policies = Table(
+            "CiliumL2AnnouncementPolicy", lambda octets: decode_policy(decode(octets, schema.CiliumL2AnnouncementPolicy))
+        )
+        self._services = Table("Service", lambda octets: decode_service(decode(octets, schema.Service)))
+        self._slices = Table("EndpointSlice", lambda octets: decode_endpoint_slice(decode(octets, schema.EndpointSlice)))
+        self._tables: tuple[Table[Any], ...] = (self._crd, self._nodes, self._policies, self._services, self._slices)
+        self._followed: dict[str, tuple[Resource, asyncio.Task[None]]] = {}
+        self._happened = asyncio.Event()
+
+    async def states(self) -> AsyncIterator[model.ClusterState]:
+        """The whole state once all that is needed was listed, then after every change that makes a difference, 10 to 40 ms after it."""
+        previous: model.ClusterState | None = None
+        try:
+            while True:
+                self._follow_what_is_needed()
+                if all(table.is_complete for table in self._tables):
+                    state = self._state()
+                    if state != previous:
+                        previous = state
+                        yield state
+                await self._wait_for_burst()
+        finally:
+            for name in list(self._followed):
+                self._unfollow(name)
+
+    async def write_policy_problems(self, problems: Sequence[model.ObjectProblem]) -> None:
+        """Tell them in the log: statuses are written elsewhere."""
+        for problem in problems:
+            _log.debug("%s: %s", problem.subject, problem.message)
+
+    # -- what to watch
+
+    def _follow_what_is_needed(self) -> None:
+        self._follow(_CRD, self._crd)
+        self._follow(_NODES, self._nodes)
+        if self._crd.is_complete:
+            self._follow(self._policies_needed(), self._policies)
+        if self._policies.is_complete:
+            self._follow(self._services_needed(), self._services)
+        if self._services.is_complete:
+            self._follow(self._slices_needed(), self._slices)
+
+    def _policies_needed(self) -> Resource | None:
+        served = next(iter(self._crd.values.values()), frozenset())
+        version = next((version for version in POLICY_VERSIONS if version in served), None)
+        return Resource(f"/apis/cilium.io/{version}/ciliuml2announcementpolicies") if version else None
+
+    def _services_needed(self) -> Resource | None:
+        policies = self._policies.values.values()
+        if any(policy.external_ips for policy in policies):
+            return Resource(_SERVICES)
+        if any(policy.load_balancer_ips for policy in policies):
+            return Resource(_SERVICES, field_selector="spec.type=LoadBalancer")
+        return None
+
+    def _slices_needed(self) -> Resource | None:
+        names = sorted(
+            {
+                service.key.name
+                for service in self._services.values.values()
+                if service.external_traffic_policy == "Local" and (service.external_ips or service.load_balancer_ips)
+            }
+        )
+        if not names:
+            return None
+        if len(names) > SELECTOR_LIMIT:
+            return Resource(_SLICES, label_selector=SERVICE_NAME_LABEL)
+        return Resource(_SLICES, label_selector=f"{SERVICE_NAME_LABEL} in ({','.join(names)})")
+
+    def _follow(self, resource: Resource | None, table: Table[Any]) -> None:
+        """Have ``table`` follow ``resource``, or nothing."""
+        followed = self._followed.get(table.kind)
+        if followed is not None and followed[0] == resource:
+            return
+        if followed is not None:
+            self._unfollow(table.kind)
+        if resource is None:
+            self._note(table.clear())
+            return
+        table.is_complete = False
+        task = asyncio.get_running_loop().create_task(self._feed(resource, table))
+        task.add_done_callback(_raise)
+        self._followed[table.kind] = (resource, task)
+
+    def _unfollow(self, kind: str) -> None:
+        self._followed.pop(kind)[1].cancel()
+
+    async def _feed(self, resource: Resource, table: Table[Any]) -> None:
+        def tell(err: ApiError | None) -> None:
+            self._note(table.fail(err))
+
+        async for change in Reflector(self._transport, resource, failing=tell).changes():
+            self._note(table.apply(change))
+
+    # -- what is known
+
+    def _state(self) -> model.ClusterState:
+        missing: tuple[model.ObjectProblem, ...] = ()
+        if not self._crd.values and not self._crd.problems():
+            message = "the API server does not have this CustomResourceDefinition, so nothing is announced; apply policies/crds"
+            missing = (model.ObjectProblem(f"customresourcedefinition/{CRD_NAME}", "NotInstalled", message),)
+        return model.ClusterState(
+            nodes={node.name: node for node in self._nodes.values.values()},
+            services={service.key: service for service in self._services.values.values()},
+            endpoints=tuple(endpoint for key in sorted(self._slices.values) for endpoint in self._slices.values[key]),
+            policies={policy.name: policy for policy in self._policies.values.values()},
+            problems=tuple(problem for table in self._tables for problem in table.problems()) + missing,
+        )
+
+    def _note(self, changed: bool) -> None:
+        if changed:
+            self._happened.set()
+
+    async def _wait_for_burst(self) -> None:
+        loop = asyncio.get_running_loop()
+        await self._happened.wait()
+        end = loop.time() + LONGEST
+        while self._happened.is_set() and (left := end - loop.time()) > 0:
+            self._happened.clear()
+            await asyncio.sleep(min(QUIET, left))
+        self._happened.clear()
+
+
+def _decode_crd(octets: bytes) -> Decoded[frozenset[str]]:
+    """The versions of the policies that the server has; none before it is ready to serve them."""
+    crd = decode(octets, schema.CustomResourceDefinition)
+    established = any(c.type == "Established" and c.status == "True" for c in (crd.status or schema.CrdStatus()).conditions or ())
+    served = (version.name for version in (crd.spec or schema.CrdSpec()).versions or () if version.served)
+    return Decoded(ObjectKey("CustomResourceDefinition", "", CRD_NAME), frozenset(served) if established else frozenset())
+
+
+def _raise(task: asyncio.Task[None]) -> None:
+    """A reflector ends only when it is cancelled, or by a mistake in here, which must not be silent."""
+    with suppress(asyncio.CancelledError):
+        if (err := task.exception()) is not None:
+            task.get_loop().call_exception_handler({"message": "a watch ended", "exception": err, "task": task})

@@ -1,0 +1,51 @@
+"""Where the API server is and who we are: a kubeconfig file, or the service account of the pod. The official client reads both.
+
+Exec plugins, OIDC and projected tokens are its work too; we ask it again whenever the server no longer accepts what it gave.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from l2announce.errors import ConfigurationError
+
+Credentials: TypeAlias = Callable[[], Awaitable[Configuration]]
+"""Reads the configuration anew, from disk or from a plugin."""
+
+
+def from_kubeconfig(path: Path, context: str | None = None) -> Credentials:
+    """The cluster and user of a context of a kubeconfig file, of its current context by default."""
+
+    async def load() -> Configuration:
+        configuration = Configuration()
+        try:
+            await load_kube_config(str(path), context, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        except (ConfigException, OSError, ValueError) as err:
+            raise ConfigurationError(f"--kubeconfig {path}: {_sentence(err)}") from err
+        return configuration
+
+    return load
+
+
+def from_service_account() -> Credentials:
+    """What Kubernetes mounts into a pod; its token is read again as it is rotated."""
+
+    async def load() -> Configuration:
+        configuration = Configuration()
+        try:
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        except (ConfigException, OSError) as err:
+            raise ConfigurationError(
+                f"not in a pod ({_sentence(err)}); name a cluster by --kubeconfig FILE, or a directory of YAML files by --manifests DIR"
+            ) from err
+        return configuration
+
+    return load
+
+
+def _sentence(err: Exception) -> str:
+    """The message of an exception on one line, without a full stop."""
+    return " ".join(str(err).split()).rstrip(".") or type(err).__name__

@@ -1,0 +1,72 @@
+"""Leases of the API server. Fulfils control.ports.LeaseStore; decides nothing about leases.
+
+A write is one request, a POST or a PUT with the resource version, without a GET before it: the watch has told what there is.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+from l2announce.control.ports import LeaseObserved, LeasesListed
+from l2announce.errors import ApiError
+from l2announce.kube.reflector import Listed, Reflector, Resource
+from l2announce.kube.transport import Transport
+from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
+from l2announce.wire.fields import ObjectError
+from l2announce.wire.leases import decode_lease, encode_lease, lease_after
+
+_log = logging.getLogger(__name__)
+
+
+class KubeLeases:
+    """The Leases of one namespace, through a Transport of their own.
+
+    ``wall_clock`` gives seconds since 1970, for the times that leases carry. A write without an answer in ``time_limit`` s is Unreachable.
+    """
+
+    def __init__(self, transport: Transport, namespace: str, time_limit: float, wall_clock: Callable[[], float] = time.time) -> None:
+        self._transport = transport
+        self._namespace = namespace
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._time_limit = time_limit
+        self._wall_clock = wall_clock
+
+    async def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
+        """LeasesListed, then each change; after a gap LeasesListed again. Never ends."""
+        async for change in Reflector(self._transport, Resource(self._path)).changes():
+            if isinstance(change, Listed):
+                leases = (_decode(item) for item in change.items)
+                yield LeasesListed(tuple(lease for lease in leases if lease is not None))
+            else:
+                yield LeaseObserved(change.name, None if change.type == "DELETED" else _decode(change.octets))
+
+    async def write(self, write: LeaseWrite) -> WriteOutcome:
+        """Try one write, once. Conflict when somebody else was first, or the lease is gone."""
+        now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        lease = lease_after(write, now, write.base.resource_version if write.base else "")
+        method, path = ("POST", self._path) if write.base is None else ("PUT", f"{self._path}/{write.name}")
+        try:
+            answer = await self._transport.request(method, path, body=encode_lease(lease, self._namespace), timeout=self._time_limit)
+            return Written(decode_lease(answer))
+        except ApiError as err:
+            if err.code == 409 or (err.code == 404 and write.base is not None):
+                return Conflict()
+            return Unreachable(f"lease {self._namespace}/{write.name}: {err}{_remedy(err, method, self._namespace)}")
+        except ObjectError as err:
+            return Unreachable(f"lease {self._namespace}/{write.name}: the API server answered with something else: {err}")
+
+
+def _remedy(err: ApiError, method: str, namespace: str) -> str:
+    if err.code == 403:
+        verb = "create" if method == "POST" else "update"
+        return f"; grant the agent {verb} on leases in namespace {namespace}"
+    return f"; is there a namespace {namespace}?" if err.code == 404 else ""
+
+
+def _decode(octets: bytes) -> Lease | None:
+    try:
+        return decode_lease(octets)
+    except ObjectError as err:
+        _log.warning("a Lease that cannot be read counts as absent: %s", err)
+        return None
