@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from l2announce.errors import ChannelError, L2AnnounceError
-from l2announce.kernel.channel import Channel, listen
+from l2announce.kernel.channel import Channel, PeerGone, listen
 from l2announce.kernel.clock import boot_time
 from l2announce.kernel.datapath import Datapath
 from l2announce.kernel.groups import GroupMemberships
@@ -136,7 +136,10 @@ class ResponderProcess:
                 self._responder.replace_claims(claims, now)
                 self._follow(now)
         except ChannelError as err:
-            self._log(str(err))
+            if not isinstance(err, PeerGone):
+                self._log(f"{err}; its connection is closed, its claims hold until their deadlines")
+            elif self._responder.has_live_claims(now):
+                self._log(f"{err}; its claims hold until their deadlines")
             self._drop_channel()
 
     def _report(self, now: Instant) -> None:

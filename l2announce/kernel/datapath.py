@@ -34,11 +34,12 @@ _PROTOCOL_NAMES = {ETH_P_ARP: "ARP", ETH_P_IPV6: "NDP"}
 
 @dataclass(slots=True)
 class _Binding:
-    """What one socket serves, and the revision of the answers that its filter was made from."""
+    """What one socket serves, and the answers, with their revision, that its filter was made from."""
 
     ifindex: int
     protocol: int
     socket: PacketSocket
+    answers: LinkAnswers | None = None
     revision: int = -1
     owned: frozenset[bytes] = field(default_factory=frozenset)
     problem: str | None = None
@@ -86,10 +87,11 @@ class Datapath:
         return tuple(found)
 
     def receive(self, fd: int, responder: Responder, now: Instant) -> None:
-        """Judge and answer what waits on one descriptor, up to a few batches."""
+        """Judge and answer what waits on one descriptor, up to a few batches. Descriptors of others are left alone."""
         binding = self._by_fd.get(fd)
         if binding is None:
-            self._all[fd].receive(self._requests[ETH_P_ARP])
+            if fd in self._all:  # released: what it says last is that its link went
+                self._all[fd].receive(self._requests[ETH_P_ARP])
             return
         answer = answer_arp if binding.protocol == ETH_P_ARP else answer_ndp
         requests, vector = self._requests[binding.protocol], self._replies[binding.protocol]
@@ -119,13 +121,13 @@ class Datapath:
 
     def _serve(self, ifindex: int, protocol: int, answers: LinkAnswers) -> None:
         binding = self._bound.get((ifindex, protocol)) or self._take(ifindex, protocol, answers)
-        if binding is None or binding.revision == answers.revision:
+        if binding is None or (binding.answers is answers and binding.revision == answers.revision):
             return
         owned = frozenset(answers.ipv4 if protocol == ETH_P_ARP else answers.ipv6)
         if owned != binding.owned or binding.revision < 0:
             binding.problem = _attach(binding, answers)
             binding.owned = owned
-        binding.revision = answers.revision
+        binding.answers, binding.revision = answers, answers.revision
 
     def _take(self, ifindex: int, protocol: int, answers: LinkAnswers) -> _Binding | None:
         name = answers.link.name

@@ -107,15 +107,30 @@ class LinkMonitor:
                     known.remove(address)
 
     def _load(self) -> None:
-        """Dump links and addresses anew. Events that come in between are applied in order."""
+        """Dump links and addresses anew. Events that come in between are applied in order.
+
+        What waited before is thrown away first: after an overrun it tells of links whose removal was lost.
+        """
         for _ in range(MAX_INTERRUPTED_DUMPS):
+            self._discard()
             self._links, self._addresses = {}, {}
             if self._dump(dump_links) and self._dump(dump_ipv6_addresses):
                 return
         raise KernelError(f"netlink: {MAX_INTERRUPTED_DUMPS} dumps of the links were interrupted by changes")
 
+    def _discard(self) -> None:
+        """Empty the socket."""
+        while True:
+            try:
+                if self._receive() is None:
+                    return
+            except OSError as err:
+                if err.errno != errno.ENOBUFS:
+                    raise KernelError(f"netlink: {err.strerror}") from err
+
     def _dump(self, request: Callable[[int], bytes]) -> bool:
-        """One dump to its end; False when it must be repeated."""
+        """One dump to its end; False when it must be repeated, as it was interrupted or events were lost meanwhile."""
+        overrun = False
         self._sequence += 1
         self._socket.send(request(self._sequence))
         while True:
@@ -123,12 +138,13 @@ class LinkMonitor:
                 octets = self._wait()
             except OSError as err:
                 if err.errno == errno.ENOBUFS:
+                    overrun = True
                     continue
                 raise KernelError(f"netlink dump: {err.strerror}") from err
             for message in decode_messages(octets):
                 match message:
                     case DumpDone(interrupted):
-                        return not interrupted
+                        return not interrupted and not overrun
                     case NetlinkError(number) if number:
                         raise KernelError(f"netlink dump: {os.strerror(number)}")
                 self._apply(message)
