@@ -25,6 +25,9 @@ from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6
 
 POOL_SIZE = 64
 """Sockets opened at start: two for each link that announces both families."""
+HOLD_UP = 0.1
+"""Seconds between judging a frame and sending its reply after which the reply is thrown away: the process was stopped in between, so the
+verdict may be past its deadline. Far below the tenth of a lease that the fence leaves."""
 BATCHES_PER_WAKE = 4
 """Batches read from one socket before others get their turn."""
 _MAX_FILTER = 4096
@@ -86,8 +89,11 @@ class Datapath:
             found.append(self._starved)
         return tuple(found)
 
-    def receive(self, fd: int, responder: Responder, now: Instant) -> None:
-        """Judge and answer what waits on one descriptor, up to a few batches. Descriptors of others are left alone."""
+    def receive(self, fd: int, responder: Responder, clock: Callable[[], Instant]) -> None:
+        """Judge and answer what waits on one descriptor, up to a few batches, each by the time at which it was taken.
+
+        Descriptors of others are left alone.
+        """
         binding = self._by_fd.get(fd)
         if binding is None:
             if fd in self._all:  # released: what it says last is that its link went
@@ -100,14 +106,18 @@ class Datapath:
             if batch is None:
                 return
             octets, lengths = batch
+            now = clock()
             replies = answer(responder, octets, lengths, binding.ifindex, now)
-            if replies:
+            if replies and clock() - now < HOLD_UP:
                 binding.socket.send_batch(replies, vector)
+            self.send(responder.frames_to_send(), now, clock)
             if len(lengths) < len(requests.messages):
                 return
 
-    def send(self, transmits: list[Transmit]) -> None:
-        """Send single frames: announcements, and replies to unusual requests."""
+    def send(self, transmits: list[Transmit], judged: Instant, clock: Callable[[], Instant]) -> None:
+        """Send single frames: announcements, and replies to unusual requests; unless ``judged`` was too long ago."""
+        if not transmits or clock() - judged >= HOLD_UP:
+            return
         for ifindex, frame in transmits:
             protocol = int.from_bytes(frame[12:14], "big")
             binding = self._bound.get((ifindex, protocol))

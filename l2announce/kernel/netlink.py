@@ -47,6 +47,7 @@ class LinkMonitor:
             raise KernelError(f"cannot open a netlink socket: {err.strerror}") from err
         self._links: dict[int, LinkChanged] = {}
         self._addresses: dict[int, list[IPv6Address]] = {}
+        self._removed: set[int] = set()
         self._sequence = 0
         self._load()
 
@@ -70,8 +71,8 @@ class LinkMonitor:
         )
 
     def read(self) -> bool:
-        """Take the waiting events; True when ``links`` has changed by them. After an overrun everything is dumped again."""
-        before = self.links()
+        """Take the waiting events; True when they changed ``links`` or removed one. After an overrun everything is dumped again."""
+        before, known = self.links(), set(self._links)
         try:
             while (octets := self._receive()) is not None:
                 for message in decode_messages(octets):
@@ -80,7 +81,13 @@ class LinkMonitor:
             if err.errno != errno.ENOBUFS:
                 raise KernelError(f"netlink: {err.strerror}") from err
             self._load()
-        return self.links() != before
+            self._removed |= known - self._links.keys()
+        return self.links() != before or bool(self._removed)
+
+    def take_removed(self) -> frozenset[int]:
+        """The indexes of links removed since the last call, also of those that have come back since. Sockets bound to them are dead."""
+        removed, self._removed = frozenset(self._removed), set()
+        return removed
 
     def close(self) -> None:
         """Close the socket."""
@@ -99,6 +106,7 @@ class LinkMonitor:
             case LinkRemoved(index):
                 self._links.pop(index, None)
                 self._addresses.pop(index, None)
+                self._removed.add(index)
             case AddressChanged(index, address, usable):
                 known = self._addresses.setdefault(index, [])
                 if usable and address not in known:

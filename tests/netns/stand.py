@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -53,14 +53,17 @@ class Control:
         """Take the reports that have come."""
         self.reports += self.channel.receive(Report)
 
-    def claim(self, *addresses: str, seconds: float = 600.0, interfaces: tuple[str, ...] = ("eth0",), applied: bool = True) -> float:
-        """Send a claim set for ``addresses``, replacing the former; returns the deadline. With ``applied``, wait for its report."""
+    def claim(self, *addresses: str, seconds: float = 600.0) -> float:
+        """Replace the claims by these addresses on eth0, and wait until they are applied; returns the deadline."""
+        return self.claim_on(dict.fromkeys(addresses, "eth0"), seconds)
+
+    def claim_on(self, wanted: Mapping[str, str], seconds: float = 600.0) -> float:
+        """Replace the claims by ``wanted``, address -> interface, and wait until they are applied; returns the deadline."""
         deadline = boot_time() + seconds
         self.generation += 1
-        claims = tuple(Claim(ip_address(address), frozenset(interfaces), deadline) for address in addresses)
+        claims = tuple(Claim(ip_address(address), frozenset({interface}), deadline) for address, interface in wanted.items())
         self.send(encode_claims(ClaimSet(self.generation, claims)))
-        if applied:
-            self.wait(lambda report: report.generation == self.generation, f"claims {self.generation} to be applied")
+        self.wait(lambda report: report.generation == self.generation, f"claims {self.generation} to be applied")
         return deadline
 
     def send(self, datagrams: list[bytes]) -> None:
@@ -95,9 +98,9 @@ class ResponderUnderTest:
     def __init__(self, node: Namespace, directory: Path, *options: str) -> None:
         self.path = directory / "responder.sock"
         self.log_path = directory / "responder.log"
-        command = (sys.executable, "-m", "l2announce.agent.responder", "--socket", str(self.path), *options)
+        self.command = (sys.executable, "-m", "l2announce.agent.responder", "--socket", str(self.path), *options)
         with self.log_path.open("ab") as log:
-            self.process: subprocess.Popen[bytes] = node.popen(*command, stderr=log)
+            self.process: subprocess.Popen[bytes] = node.popen(*self.command, stderr=log)
         self.control = self.connect()
 
     def connect(self) -> Control:
