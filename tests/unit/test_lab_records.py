@@ -90,3 +90,14 @@ def test_a_file_that_is_no_record_is_passed_over(directory: Path) -> None:
     with recorded(directory) as record:
         (module.RECORDS / "7.json").write_text("{")
         assert records() == [record]
+
+
+def test_what_a_lab_started_does_not_outlive_it(directory: Path) -> None:
+    """Whatever it waits for: here, for ever, stopped."""
+    with recorded(directory):
+        process = subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with process.stdout as said:
+            said.readline()
+        process.send_signal(signal.SIGSTOP)
+    assert process.wait(5) == -signal.SIGKILL
