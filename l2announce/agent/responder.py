@@ -1,7 +1,8 @@
 """The responder process: packet sockets, links, one channel to the control process; no Kubernetes, no capabilities after its start.
 
-``python -m l2announce.agent.responder --socket PATH``. One epoll loop and no event loop library: every wake-up reads the clock once, hands
-what has come to the Responder, and sends what it wants sent. Without a control process it goes on answering until its last deadline.
+``python -m l2announce.agent.responder --socket PATH``. One epoll loop and no event loop library: every wake-up hands what has come to the
+Responder, with the time at which it was taken, and sends what it wants sent. Without a control process it goes on answering until its last
+deadline.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from l2announce.errors import ChannelError, L2AnnounceError
-from l2announce.kernel.channel import Channel, listen
+from l2announce.kernel.channel import Channel, PeerGone, listen
 from l2announce.kernel.clock import boot_time
 from l2announce.kernel.datapath import Datapath
 from l2announce.kernel.groups import GroupMemberships
@@ -96,17 +97,21 @@ class ResponderProcess:
             elif self._channel is not None and fd == self._channel.fileno():
                 self._serve_channel(event, now)
             else:
-                self._datapath.receive(fd, self._responder, now)
+                self._datapath.receive(fd, self._responder, boot_time)
         now = boot_time()
         self._responder.handle_timer(now)
-        self._datapath.send(self._responder.frames_to_send())
+        self._datapath.send(self._responder.frames_to_send(), now, boot_time)
         if now >= self._report_at:
             self._report(now)
 
     def _follow_links(self, now: Instant) -> None:
         links = self._monitor.links()
-        for index in self._responder.links.keys() - {link.index for link in links}:
+        removed = self._monitor.take_removed()
+        for index in removed:
             self._groups.forget_link(index)
+        if any(link.index in removed for link in links):  # came back with the same index: nothing of the first one works any more
+            self._responder.replace_links([link for link in links if link.index not in removed], now)
+            self._datapath.follow(self._responder)
         self._responder.replace_links(links, now)
         self._follow(now)
 
@@ -136,7 +141,10 @@ class ResponderProcess:
                 self._responder.replace_claims(claims, now)
                 self._follow(now)
         except ChannelError as err:
-            self._log(str(err))
+            if not isinstance(err, PeerGone):
+                self._log(f"{err}; its connection is closed, its claims hold until their deadlines")
+            elif self._responder.has_live_claims(now):
+                self._log(f"{err}; its claims hold until their deadlines")
             self._drop_channel()
 
     def _report(self, now: Instant) -> None:

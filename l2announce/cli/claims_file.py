@@ -4,6 +4,7 @@ links:  [{name: eth0, mac: "02:00:00:00:00:01", index: 2}]             index may
 claims: [{address: 10.0.0.1, interfaces: [eth0], deadline: 5.0}]       deadline in seconds after the first frame; left out: for ever
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from l2announce.model.address import FOREVER, parse_mac
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
 
+_FORM = "the form is claims: [{address, interfaces: [names], deadline}], links: [{name, mac, index}], with mac in quotes"
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -42,24 +44,44 @@ def read_claims(path: Path) -> tuple[ClaimSet, tuple[Link, ...]]:
     try:
         document = msgspec.convert(yaml.safe_load(path.read_text()) or {}, _Document)
     except OSError as err:
-        raise ConfigurationError(f"{path}: {err.strerror}") from err
+        raise ConfigurationError(f"{path}: {err.strerror}; give a file of claims that can be read") from err
     except yaml.YAMLError as err:
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(err).split())}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigurationError(f"{path}: not YAML: octet {err.start} is not UTF-8") from err
     except msgspec.ValidationError as err:
-        raise ConfigurationError(f"{path}: {err}") from err
+        raise ConfigurationError(f"{path}: {err}; {_FORM}") from err
     links = tuple(_link(path, position, entry) for position, entry in enumerate(document.links))
     if not links:
         raise ConfigurationError(f"{path}: links: at least one is needed, such as {{name: eth0, mac: '02:00:00:00:00:01'}}")
-    if len({link.index for link in links}) < len(links) or len({link.name for link in links}) < len(links):
-        raise ConfigurationError(f"{path}: links: two have the same name or index")
-    return ClaimSet(1, tuple(_claim(path, position, entry) for position, entry in enumerate(document.claims))), links
+    _require_unique(path, "links", "name", [link.name for link in links])
+    _require_unique(path, "links", "index", [link.index for link in links])
+    names = frozenset(link.name for link in links)
+    claims = tuple(_claim(path, position, entry, names) for position, entry in enumerate(document.claims))
+    _require_unique(path, "claims", "address", [claim.address for claim in claims])
+    return ClaimSet(1, claims), links
 
 
-def _claim(path: Path, position: int, entry: _ClaimEntry) -> Claim:
+def _require_unique(path: Path, where: str, field: str, values: Sequence[object]) -> None:
+    for position, value in enumerate(values):
+        if (first := values.index(value)) < position:
+            raise ConfigurationError(
+                f"{path}: {where}[{position}].{field}: {value} is also that of {where}[{first}]; leave one of them out"
+            )
+
+
+def _claim(path: Path, position: int, entry: _ClaimEntry, names: frozenset[str]) -> Claim:
+    where = f"{path}: claims[{position}]"
     try:
         address = ip_address(entry.address)
     except ValueError as err:
-        raise ConfigurationError(f"{path}: claims[{position}].address: {entry.address!r} is not an IP address") from err
+        raise ConfigurationError(f"{where}.address: {entry.address!r} is not an IP address, such as 10.0.0.1 or fd00::1") from err
+    if address.is_multicast or address.is_unspecified or getattr(address, "scope_id", None):
+        raise ConfigurationError(f"{where}.address: {address} cannot be announced; give a unicast address without a zone")
+    if unknown := sorted(set(entry.interfaces) - names):
+        raise ConfigurationError(f"{where}.interfaces: no link named {', '.join(unknown)}; links has {', '.join(sorted(names))}")
+    if entry.deadline is not None and not 0 <= entry.deadline < FOREVER:
+        raise ConfigurationError(f"{where}.deadline: {entry.deadline}: give seconds from 0 on, or leave it out for a claim without end")
     return Claim(address, frozenset(entry.interfaces), FOREVER if entry.deadline is None else entry.deadline)
 
 
@@ -68,5 +90,5 @@ def _link(path: Path, position: int, entry: _LinkEntry) -> Link:
         mac = parse_mac(entry.mac)
         link_local = None if entry.link_local is None else IPv6Address(entry.link_local)
     except ValueError as err:
-        raise ConfigurationError(f"{path}: links[{position}]: {err}") from err
+        raise ConfigurationError(f"{path}: links[{position}]: {err}; such as '02:00:00:00:00:01', and fe80::1 for link_local") from err
     return Link(entry.index or position + 1, entry.name, mac, link_local=link_local)

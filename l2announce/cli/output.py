@@ -39,9 +39,12 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
 
 
 def make_console() -> Console:
-    """Standard output; wide enough for any table when it is not a terminal."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=400)
+    """Standard output; wide enough for any table when it is not a terminal.
+
+    Words are printed as they are: neither the ``:cd:`` of a MAC address nor the ``[a-z]`` of an expression means anything to the console.
+    """
+    console = Console(highlight=False, emoji=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, markup=False, width=400)
 
 
 def ago(seconds: float | None) -> str:

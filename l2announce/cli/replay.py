@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from l2announce.cli.captures import Captured, read_capture, write_capture
+from l2announce.cli.captures import SECOND, Captured, read_capture, write_capture
 from l2announce.cli.claims_file import read_claims
 from l2announce.cli.output import make_console, print_table
 from l2announce.errors import ConfigurationError
@@ -17,36 +17,41 @@ from l2announce.responder.verdict import Verdict
 
 
 class Judged(NamedTuple):
-    """What came of one frame: seconds since the first one, the link's name, the verdict, and the reply if there is one."""
+    """What came of one frame: the frame, seconds since the first one, the link's name, the verdict, and the reply if there is one."""
 
-    time: float
+    captured: Captured
+    seconds: float
     interface: str
     verdict: Verdict
     reply: bytes | None
 
 
+NO_LINK = 0
+"""An interface index that no link has."""
+
+
 def replay_frames(claims: ClaimSet, links: Sequence[Link], frames: Iterable[Captured]) -> list[Judged]:
-    """Hand every frame to a fresh Responder, its clock at 0 with the first frame. A frame belongs to the link that its capture names,
-    else to the first one."""
+    """Hand every frame to a fresh Responder, its clock at 0 with the first frame. A frame belongs to the link that its capture names;
+    where the capture names none (pcap), to the first link."""
     responder = Responder()
     responder.replace_links(links, 0.0)
     responder.replace_claims(claims, 0.0)
-    by_name = {link.name: link for link in links}
+    indices = {link.name: link.index for link in links}
     judged = []
-    start: float | None = None
+    start: int | None = None
     for captured in frames:
         start = captured.time if start is None else start
-        link = by_name.get(captured.interface or "", links[0])
-        now = captured.time - start
-        verdict = responder.receive_frame(captured.frame, link.index, now)
-        replies = responder.frames_to_send()
-        judged.append(Judged(now, link.name, verdict, replies[0].frame if replies else None))
+        name = captured.interface or links[0].name
+        now = (captured.time - start) / SECOND
+        verdict = responder.receive_frame(captured.frame, indices.get(name, NO_LINK), now)
+        sent = responder.frames_to_send()
+        judged.append(Judged(captured, now, name, verdict, sent[0].frame if sent else None))
     return judged
 
 
-def verdict_lines(judged: Iterable[Judged]) -> list[str]:
-    """One line for each frame: number, seconds, interface, verdict."""
-    return [f"{number} {one.time:.6f} {one.interface} {one.verdict.value}" for number, one in enumerate(judged, start=1)]
+def replies(judged: Iterable[Judged]) -> list[tuple[int, bytes]]:
+    """The replies for ``write_capture``, each with the time of the frame that it answers."""
+    return [(one.captured.time, one.reply) for one in judged if one.reply is not None]
 
 
 def replay(
@@ -60,7 +65,7 @@ def replay(
         raise ConfigurationError(f"-w {write}: is the capture that is read; choose another file")
     judged = replay_frames(claim_set, links, read_capture(capture))
     if write is not None:
-        write_capture(write, [(one.time, one.reply) for one in judged if one.reply is not None])
-    rows = [tuple(line.split(" ")) for line in verdict_lines(judged)]
+        write_capture(write, replies(judged))
+    rows = [(str(number), f"{one.seconds:.6f}", one.interface, one.verdict.value) for number, one in enumerate(judged, start=1)]
     print_table(make_console(), ("FRAME", "SECONDS", "INTERFACE", "VERDICT"), rows)
-    typer.echo(f"{len(judged)} frames, {sum(one.reply is not None for one in judged)} replies" + (f" written to {write}" if write else ""))
+    typer.echo(f"{len(judged)} frames, {len(replies(judged))} replies" + (f" written to {write}" if write else ""))

@@ -1,6 +1,5 @@
 """The channel between the two processes of an agent: SOCK_SEQPACKET on a path, never blocking, with an end of file."""
 
-import contextlib
 import errno
 import socket
 import stat
@@ -18,6 +17,10 @@ MessageT = TypeVar("MessageT", ClaimSet, Report)
 
 BUFFER = 1 << 20
 """Asked for in both directions; the kernel gives what net.core.wmem_max allows. One part always fits."""
+
+
+class PeerGone(ChannelError):  # noqa: N818 - says what happened
+    """The process at the other end has closed the channel, or has ended."""
 
 
 class Channel:
@@ -46,7 +49,7 @@ class Channel:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits, as far as there is room. ChannelError when the other side is gone."""
+        """Send what waits, as far as there is room. PeerGone when the other side is."""
         while self.wants_write:
             if not self._begun:
                 self._begun.extend(self._next)
@@ -56,20 +59,20 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError as err:
-                raise ChannelError(f"the other process of the agent is gone: {err.strerror}") from err
+                raise PeerGone(f"the other process of the agent is gone: {err.strerror}") from err
             self._begun.popleft()
 
     def receive(self, kind: type[MessageT]) -> Iterator[MessageT]:
-        """Every message that has come, all of one kind. ChannelError at end of file, and for anything else."""
+        """Every message that has come, all of one kind. PeerGone at end of file, ChannelError for anything that is no such message."""
         while True:
             try:
                 datagram = self._socket.recv(MAX_DATAGRAM)
             except BlockingIOError:
                 return
             except OSError as err:
-                raise ChannelError(f"the other process of the agent is gone: {err.strerror}") from err
+                raise PeerGone(f"the other process of the agent is gone: {err.strerror}") from err
             if not datagram:
-                raise ChannelError("the other process of the agent is gone: end of file")
+                raise PeerGone("the other process of the agent is gone: end of file")
             for message in self._assembler.feed(datagram):
                 if not isinstance(message, kind):
                     raise ChannelError(f"the other process sent a {type(message).__name__}, not a {kind.__name__}")
@@ -81,15 +84,22 @@ class Channel:
 
 
 def listen(path: Path) -> socket.socket:
-    """A non-blocking listener at ``path``, for its owner alone. A socket that nobody listens on any more is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _remove_stale(path)
+    """A non-blocking listener at ``path``, for its owner alone. A socket that nobody listens on any more is replaced.
+
+    ChannelError when the path cannot be made, is something else, or is in use; who uses it is not disturbed.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_stale(path)
         listener.bind(str(path))
+        path.chmod(0o600)
     except OSError as err:
-        raise ChannelError(f"cannot listen at {path}: {err.strerror}") from err
-    path.chmod(0o600)
+        listener.close()
+        raise ChannelError(f"cannot listen at {path}: {err.strerror or err}; choose another path") from err
+    except ChannelError:
+        listener.close()
+        raise
     listener.listen(4)
     return listener
 
@@ -103,16 +113,23 @@ def connect(path: Path) -> Channel | None:
         connection.close()
         if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
             return None
-        raise ChannelError(f"cannot connect to {path}: {err.strerror}") from err
+        raise ChannelError(f"cannot connect to {path}: {err.strerror or err}") from err
     return Channel(connection)
 
 
 def _remove_stale(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise ChannelError(f"{path} exists and is not a socket: remove it or choose another path")
-        other = connect(path)
-        if other is not None:
-            other.close()
-            raise ChannelError(f"another process listens at {path}: stop it or choose another path")
-        path.unlink()
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ChannelError(f"{path} exists and is not a socket: remove it or choose another path")
+    if _is_served(path):
+        raise ChannelError(f"another process listens at {path}: stop it or choose another path")
+    path.unlink()
+
+
+def _is_served(path: Path) -> bool:
+    """Whether a process has the socket open: then one of another type is refused for its type, and no connection is made."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        return other.connect_ex(str(path)) != errno.ECONNREFUSED

@@ -25,6 +25,9 @@ from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6
 
 POOL_SIZE = 64
 """Sockets opened at start: two for each link that announces both families."""
+HOLD_UP = 0.1
+"""Seconds between judging a frame and sending its reply after which the reply is thrown away: the process was stopped in between, so the
+verdict may be past its deadline. Far below the tenth of a lease that the fence leaves."""
 BATCHES_PER_WAKE = 4
 """Batches read from one socket before others get their turn."""
 _MAX_FILTER = 4096
@@ -34,11 +37,12 @@ _PROTOCOL_NAMES = {ETH_P_ARP: "ARP", ETH_P_IPV6: "NDP"}
 
 @dataclass(slots=True)
 class _Binding:
-    """What one socket serves, and the revision of the answers that its filter was made from."""
+    """What one socket serves, and the answers, with their revision, that its filter was made from."""
 
     ifindex: int
     protocol: int
     socket: PacketSocket
+    answers: LinkAnswers | None = None
     revision: int = -1
     owned: frozenset[bytes] = field(default_factory=frozenset)
     problem: str | None = None
@@ -85,11 +89,15 @@ class Datapath:
             found.append(self._starved)
         return tuple(found)
 
-    def receive(self, fd: int, responder: Responder, now: Instant) -> None:
-        """Judge and answer what waits on one descriptor, up to a few batches."""
+    def receive(self, fd: int, responder: Responder, clock: Callable[[], Instant]) -> None:
+        """Judge and answer what waits on one descriptor, up to a few batches, each by the time at which it was taken.
+
+        Descriptors of others are left alone.
+        """
         binding = self._by_fd.get(fd)
         if binding is None:
-            self._all[fd].receive(self._requests[ETH_P_ARP])
+            if fd in self._all:  # released: what it says last is that its link went
+                self._all[fd].receive(self._requests[ETH_P_ARP])
             return
         answer = answer_arp if binding.protocol == ETH_P_ARP else answer_ndp
         requests, vector = self._requests[binding.protocol], self._replies[binding.protocol]
@@ -98,14 +106,18 @@ class Datapath:
             if batch is None:
                 return
             octets, lengths = batch
+            now = clock()
             replies = answer(responder, octets, lengths, binding.ifindex, now)
-            if replies:
+            if replies and clock() - now < HOLD_UP:
                 binding.socket.send_batch(replies, vector)
+            self.send(responder.frames_to_send(), now, clock)
             if len(lengths) < len(requests.messages):
                 return
 
-    def send(self, transmits: list[Transmit]) -> None:
-        """Send single frames: announcements, and replies to unusual requests."""
+    def send(self, transmits: list[Transmit], judged: Instant, clock: Callable[[], Instant]) -> None:
+        """Send single frames: announcements, and replies to unusual requests; unless ``judged`` was too long ago."""
+        if not transmits or clock() - judged >= HOLD_UP:
+            return
         for ifindex, frame in transmits:
             protocol = int.from_bytes(frame[12:14], "big")
             binding = self._bound.get((ifindex, protocol))
@@ -119,13 +131,13 @@ class Datapath:
 
     def _serve(self, ifindex: int, protocol: int, answers: LinkAnswers) -> None:
         binding = self._bound.get((ifindex, protocol)) or self._take(ifindex, protocol, answers)
-        if binding is None or binding.revision == answers.revision:
+        if binding is None or (binding.answers is answers and binding.revision == answers.revision):
             return
         owned = frozenset(answers.ipv4 if protocol == ETH_P_ARP else answers.ipv6)
         if owned != binding.owned or binding.revision < 0:
             binding.problem = _attach(binding, answers)
             binding.owned = owned
-        binding.revision = answers.revision
+        binding.answers, binding.revision = answers, answers.revision
 
     def _take(self, ifindex: int, protocol: int, answers: LinkAnswers) -> _Binding | None:
         name = answers.link.name

@@ -47,6 +47,7 @@ class LinkMonitor:
             raise KernelError(f"cannot open a netlink socket: {err.strerror}") from err
         self._links: dict[int, LinkChanged] = {}
         self._addresses: dict[int, list[IPv6Address]] = {}
+        self._removed: set[int] = set()
         self._sequence = 0
         self._load()
 
@@ -70,8 +71,8 @@ class LinkMonitor:
         )
 
     def read(self) -> bool:
-        """Take the waiting events; True when ``links`` has changed by them. After an overrun everything is dumped again."""
-        before = self.links()
+        """Take the waiting events; True when they changed ``links`` or removed one. After an overrun everything is dumped again."""
+        before, known = self.links(), set(self._links)
         try:
             while (octets := self._receive()) is not None:
                 for message in decode_messages(octets):
@@ -80,7 +81,13 @@ class LinkMonitor:
             if err.errno != errno.ENOBUFS:
                 raise KernelError(f"netlink: {err.strerror}") from err
             self._load()
-        return self.links() != before
+            self._removed |= known - self._links.keys()
+        return self.links() != before or bool(self._removed)
+
+    def take_removed(self) -> frozenset[int]:
+        """The indexes of links removed since the last call, also of those that have come back since. Sockets bound to them are dead."""
+        removed, self._removed = frozenset(self._removed), set()
+        return removed
 
     def close(self) -> None:
         """Close the socket."""
@@ -99,6 +106,7 @@ class LinkMonitor:
             case LinkRemoved(index):
                 self._links.pop(index, None)
                 self._addresses.pop(index, None)
+                self._removed.add(index)
             case AddressChanged(index, address, usable):
                 known = self._addresses.setdefault(index, [])
                 if usable and address not in known:
@@ -107,15 +115,30 @@ class LinkMonitor:
                     known.remove(address)
 
     def _load(self) -> None:
-        """Dump links and addresses anew. Events that come in between are applied in order."""
+        """Dump links and addresses anew. Events that come in between are applied in order.
+
+        What waited before is thrown away first: after an overrun it tells of links whose removal was lost.
+        """
         for _ in range(MAX_INTERRUPTED_DUMPS):
+            self._discard()
             self._links, self._addresses = {}, {}
             if self._dump(dump_links) and self._dump(dump_ipv6_addresses):
                 return
         raise KernelError(f"netlink: {MAX_INTERRUPTED_DUMPS} dumps of the links were interrupted by changes")
 
+    def _discard(self) -> None:
+        """Empty the socket."""
+        while True:
+            try:
+                if self._receive() is None:
+                    return
+            except OSError as err:
+                if err.errno != errno.ENOBUFS:
+                    raise KernelError(f"netlink: {err.strerror}") from err
+
     def _dump(self, request: Callable[[int], bytes]) -> bool:
-        """One dump to its end; False when it must be repeated."""
+        """One dump to its end; False when it must be repeated, as it was interrupted or events were lost meanwhile."""
+        overrun = False
         self._sequence += 1
         self._socket.send(request(self._sequence))
         while True:
@@ -123,12 +146,13 @@ class LinkMonitor:
                 octets = self._wait()
             except OSError as err:
                 if err.errno == errno.ENOBUFS:
+                    overrun = True
                     continue
                 raise KernelError(f"netlink dump: {err.strerror}") from err
             for message in decode_messages(octets):
                 match message:
                     case DumpDone(interrupted):
-                        return not interrupted
+                        return not interrupted and not overrun
                     case NetlinkError(number) if number:
                         raise KernelError(f"netlink dump: {os.strerror(number)}")
                 self._apply(message)

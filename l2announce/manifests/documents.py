@@ -64,7 +64,7 @@ def read_documents(data: bytes, *, is_json: bool = False) -> list[Document]:
     except UnicodeDecodeError as err:
         raise TextError(data.count(b"\n", 0, err.start) + 1, "is not UTF-8 text; save the file as UTF-8") from err
     except yaml.MarkedYAMLError as err:
-        raise TextError(_mark_line(err), f"is not YAML: {err.problem}; correct the syntax") from err
+        raise TextError(_mark_line(err, text), f"is not YAML: {err.problem}; correct the syntax") from err
     except yaml.reader.ReaderError as err:
         raise TextError(text.encode().count(b"\n", 0, err.position) + 1, f"is not YAML: {err.reason}; remove the character") from err
 
@@ -159,9 +159,10 @@ def _line(node: yaml.Node | yaml.Event) -> int:
     return node.start_mark.line + 1 if node.start_mark is not None else 1
 
 
-def _mark_line(err: yaml.MarkedYAMLError) -> int:
+def _mark_line(err: yaml.MarkedYAMLError, text: str) -> int:
+    """The line of an error; that of the last line when something is missing at the end."""
     mark = err.problem_mark
-    return mark.line + 1 if mark is not None else 1
+    return max(1, min(mark.line + 1, len(text.splitlines()))) if mark is not None else 1
 
 
 def _json_as_yaml(text: str) -> str:

@@ -4,6 +4,7 @@ Works on asyncio and uvloop alike: the descriptor is read from a reader callback
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class Watcher:
         except OSError as err:
             message = f"no inotify instance: {err.strerror}; raise the sysctl fs.inotify.max_user_instances"
             raise ConfigurationError(message) from err
+        os.set_blocking(self._inotify.fd, False)  # asyncinotify 4.4 does not; uvloop does it in add_reader, asyncio does not
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

@@ -123,8 +123,13 @@ class FileLeases:
             return Conflict(None)
 
     def _list(self, watcher: Watcher) -> dict[str, Lease | None]:
-        """Watch the namespace, then every lease in it, then read each: whatever changes meanwhile is an event."""
+        """Watch the namespace, then every lease in it, then read each: whatever changes meanwhile is an event.
+
+        The directories above are watched for their own going: a renamed one takes those below along without a word from them.
+        """
         self._make_place()
+        for above in (self._directory, *_between(self._directory, self._place)):
+            watcher.add(above, Mask(0))
         watcher.add(self._place, Mask.MOVED_TO | Mask.CREATE)
         self._remove_left_overs()
         return dict(self._look(watcher, _lease_names(self._place)))
@@ -180,6 +185,11 @@ def read_leases(directory: Path, namespace: str) -> tuple[Lease, ...]:
 
 def _place(directory: Path, namespace: str) -> Path:
     return directory / ".cluster" / "leases" / namespace
+
+
+def _between(top: Path, place: Path) -> list[Path]:
+    """The directories below ``top`` and above ``place``."""
+    return [path for path in place.parents if top in path.parents]
 
 
 def _lease_names(place: Path) -> list[str]:

@@ -36,13 +36,13 @@ class Timing:
     retry_period: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.lease_duration < 1 or self.lease_duration != int(self.lease_duration):
+        if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
             raise ConfigurationError(
                 f"lease duration {self.lease_duration:g}s: must be a whole number of seconds, at least 1s (a Lease stores whole seconds)"
             )
-        if self.renew_deadline <= 0:
+        if not self.renew_deadline > 0:
             raise ConfigurationError(f"lease renew deadline {self.renew_deadline:g}s: must be above 0s")
-        if self.retry_period <= 0:
+        if not self.retry_period > 0:
             raise ConfigurationError(f"lease retry period {self.retry_period:g}s: must be above 0s")
         if self.renew_deadline >= self.lease_duration * FENCE:
             raise ConfigurationError(

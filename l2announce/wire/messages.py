@@ -117,6 +117,8 @@ def _decode_claims(r: _Reader) -> ClaimSet:
         index, deadline = r.integer("I"), r.instant()
         if index >= len(sets):
             raise ChannelError(f"claim refers to interface set {index} of {len(sets)}")
+        if deadline != deadline:  # NaN would be a deadline that never comes
+            raise ChannelError("claim has a deadline that is not a number")
         claims.append(Claim(r.address(), sets[index], deadline))
     r.end()
     return ClaimSet(generation, tuple(claims))

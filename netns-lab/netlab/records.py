@@ -23,6 +23,9 @@ MARK = "NETLAB_DIRECTORY"
 ORDERLY_SECONDS = 15.0
 """How long a lab may take to remove itself."""
 
+LINGER_SECONDS = 1.0
+"""How long its processes may take to end after it asked them to."""
+
 KILL_SECONDS = 5.0
 
 
@@ -63,13 +66,16 @@ def start_time(pid: int) -> int | None:
 
 @contextmanager
 def recorded(directory: Path, stays: bool = False) -> Iterator[Record]:
-    """Keep a record of this process's lab while the block lasts, and mark the processes it starts."""
+    """Keep a record of this process's lab while the block lasts, and mark the processes it starts; none of them outlives the block."""
     record = Record(os.getpid(), start_time(os.getpid()) or 0, str(directory), stays)
     record.save()
     os.environ[MARK] = str(directory)
     try:
         yield record
     finally:
+        with suppress(WaitTimeout):
+            wait_until(lambda: not marked_processes(record.directory), LINGER_SECONDS, "the lab's processes to end")
+        _kill_marked(record.directory)
         record.file.unlink(missing_ok=True)
 
 
@@ -102,9 +108,14 @@ def remove(record: Record) -> None:
             wait_until(lambda: not record.is_alive(), ORDERLY_SECONDS, "the lab to remove itself")
         except WaitTimeout:
             os.kill(record.pid, signal.SIGKILL)
-    for pid in marked_processes(record.directory):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not marked_processes(record.directory), KILL_SECONDS, "the lab's processes to end")
+    _kill_marked(record.directory)
     shutil.rmtree(record.directory, ignore_errors=True)
     record.file.unlink(missing_ok=True)
+
+
+def _kill_marked(directory: str) -> None:
+    """Kill what a lab started and wait for its end."""
+    for pid in marked_processes(directory):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not marked_processes(directory), KILL_SECONDS, "the lab's processes to end")

@@ -40,7 +40,7 @@ class Screen:
     """The console. On a terminal a table below the lines shows the present state twice a second."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, emoji=False)
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = FILE_WIDTH
         self._nodes = tuple(nodes)

@@ -115,7 +115,7 @@ def label_extent(event: Event, x_of: "Scale") -> tuple[float, float]:
 
 
 def merged(cells: Iterable[Cell]) -> list[Cell]:
-    """Neighbouring cells of one node without loss as one cell, and those that lost everything too, so that a quiet minute is one rectangle."""
+    """Neighbouring cells of one node without loss as one cell, and those that lost all too, so that a quiet minute is one rectangle."""
     result: list[Cell] = []
     for (node, lossy, mixed), group in groupby(cells, key=lambda cell: (cell.node, cell.lost > 0, cell.lost > 0 and cell.answered > 0)):
         run = list(group)

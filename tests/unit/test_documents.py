@@ -66,7 +66,7 @@ def test_merged_keys_have_the_line_of_the_one_that_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\nb: [1,\nc: 2\n", 4, "is not YAML: did not find expected ',' or ']'; correct the syntax"),
+        ("a: 1\nb: [1,\nc: 2\n", 3, "is not YAML: did not find expected ',' or ']'; correct the syntax"),
         ("a: 1\n\tb: 2\n", 2, "is not YAML: found a tab character that violates indentation; correct the syntax"),
         ("a: *x\n", 1, "is not YAML: found undefined alias; correct the syntax"),
         ("a: 1\n---\nb: 2\nb: 3\n", 4, "has the key 'b' a second time in one mapping; remove one of the two"),

@@ -255,7 +255,7 @@ def test_a_broken_file_keeps_its_objects_and_hurts_no_other(tmp_path: Path) -> N
     assert state.services == before.services
     assert set(state.nodes) == {"n1", "n3"}
     (found,) = state.problems
-    assert found.subject == f"{tmp_path / 'a.yaml'}:3"
+    assert found.subject == f"{tmp_path / 'a.yaml'}:2"
     assert found.reason == "BrokenFile"
     assert found.message.startswith("is not YAML: ")
     assert found.message.endswith("; correct the syntax. The file's last 2 objects stay in force.")

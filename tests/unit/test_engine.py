@@ -1,0 +1,404 @@
+"""The Responder on examples: every verdict, the fence, what is announced when. tests/property/test_engine_properties.py has the rest."""
+
+import math
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+
+import pytest
+
+from l2announce.model.address import BROADCAST_MAC, Address, solicited_node_multicast
+from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
+from l2announce.model.link import Link
+from l2announce.model.report import AnswerRecord, Report
+from l2announce.model.timing import ANNOUNCE_GAP, ANNOUNCE_OFFSETS
+from l2announce.responder import engine
+from l2announce.responder.engine import Responder, Transmit
+from l2announce.responder.verdict import Verdict
+from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, arp_announcements, decode_arp, encode_arp
+from l2announce.wire.ethernet import ETH_P_ARP, EthernetHeader
+from l2announce.wire.icmpv6 import (
+    ALL_NODES,
+    ALL_NODES_MAC,
+    UNSPECIFIED,
+    NeighborAdvertisement,
+    NeighborSolicitation,
+    decode_neighbor_advertisement,
+    encode_neighbor_advertisement,
+    encode_neighbor_solicitation,
+    multicast_mac,
+    neighbor_announcement,
+)
+
+MAC, OTHER_MAC, ASKER = (bytes.fromhex(f"0200000000{i:02x}") for i in (1, 2, 9))
+A4, B4, ASKER4 = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), IPv4Address("192.0.2.9")
+A6, B6, ASKER6 = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"), IPv6Address("fe80::9")
+ETH0, ETH1 = Link(2, "eth0", MAC), Link(3, "eth1", OTHER_MAC)
+DEADLINE = 100.0
+
+
+def claim(address: Address, *names: str, deadline: float = DEADLINE) -> Claim:
+    return Claim(address, frozenset(names or ("eth0",)), deadline)
+
+
+def claim_set(*claims: Claim, generation: int = 1) -> ClaimSet:
+    return ClaimSet(generation, claims)
+
+
+def responder_with(*claims: Claim, links: tuple[Link, ...] = (ETH0, ETH1), now: float = 0.0) -> Responder:
+    """A responder whose announcements of the start are over."""
+    responder = Responder()
+    responder.replace_links(links, now)
+    responder.replace_claims(claim_set(*claims), now)
+    announce(responder)
+    return responder
+
+
+def announce(responder: Responder, until: float = math.inf) -> list[tuple[float, int, bytes]]:
+    """Handle every timer up to ``until`` on time; when, where and what was sent."""
+    found: list[tuple[float, int, bytes]] = []
+    while (timer := responder.next_timer()) is not None and timer <= until:
+        responder.handle_timer(timer)
+        found += [(timer, *transmit) for transmit in responder.frames_to_send()]
+    return found
+
+
+def instants(responder: Responder, ifindex: int = 2) -> list[float]:
+    return sorted({when for when, index, _ in announce(responder) if index == ifindex})
+
+
+def at_offsets(start: float) -> list[float]:
+    return [start + offset for offset in ANNOUNCE_OFFSETS]
+
+
+def arp_frame(
+    target: IPv4Address = A4, opcode: int = REQUEST, sender: bytes = ASKER, spa: IPv4Address = ASKER4, to: bytes = BROADCAST_MAC
+) -> bytes:
+    return EthernetHeader(to, ASKER, ETH_P_ARP).encode() + encode_arp(ArpPacket(opcode, sender, spa, NO_MAC, target))
+
+
+def ns_frame(target: IPv6Address = A6, source: IPv6Address = ASKER6, option: bytes | None = ASKER, to: bytes | None = None) -> bytes:
+    group = solicited_node_multicast(target)
+    return encode_neighbor_solicitation(ASKER, to or multicast_mac(group), NeighborSolicitation(source, group, target, option))
+
+
+NA_FRAME = encode_neighbor_advertisement(ASKER, ALL_NODES_MAC, B6, ALL_NODES, NeighborAdvertisement(B6))
+
+
+# -- verdicts
+
+
+@pytest.mark.parametrize(
+    ("frame", "verdict"),
+    [
+        (arp_frame(), Verdict.ANSWERED),
+        (arp_frame(spa=IPv4Address(0)), Verdict.ANSWERED),
+        (arp_frame(to=MAC), Verdict.ANSWERED),
+        (arp_frame() + bytes(18), Verdict.ANSWERED),
+        (arp_frame(B4), Verdict.WRONG_INTERFACE),
+        (arp_frame(ASKER4, spa=A4), Verdict.NOT_CLAIMED),
+        (arp_frame(IPv4Address("192.0.2.3")), Verdict.EXPIRED),
+        (arp_frame(opcode=REPLY), Verdict.NOT_REQUEST),
+        (arp_frame(opcode=3), Verdict.NOT_REQUEST),
+        (arp_frame(spa=A4), Verdict.ANNOUNCEMENT),
+        (arp_frame(sender=NO_MAC), Verdict.BAD_SENDER),
+        (arp_frame(sender=BROADCAST_MAC), Verdict.BAD_SENDER),
+        (arp_frame(sender=MAC), Verdict.OWN_FRAME),
+        (BROADCAST_MAC + MAC + arp_frame()[12:], Verdict.OWN_FRAME),
+        (arp_frame(to=OTHER_MAC), Verdict.OTHER_DESTINATION),
+        (arp_frame()[:41], Verdict.MALFORMED),
+        (arp_frame()[:13], Verdict.MALFORMED),
+        (b"", Verdict.MALFORMED),
+        (arp_frame()[:12] + bytes.fromhex("81000005") + arp_frame()[12:], Verdict.VLAN_TAGGED),
+        (arp_frame()[:12] + bytes.fromhex("88a80005") + arp_frame()[12:], Verdict.VLAN_TAGGED),
+        (arp_frame()[:12] + b"\x08\x00" + bytes(40), Verdict.OTHER_PROTOCOL),
+        (ns_frame(), Verdict.ANSWERED),
+        (ns_frame(option=None), Verdict.ANSWERED),
+        (ns_frame(source=UNSPECIFIED, option=None), Verdict.ANSWERED),
+        (ns_frame(to=MAC), Verdict.ANSWERED),
+        (ns_frame() + bytes(20), Verdict.ANSWERED),
+        (ns_frame(B6), Verdict.WRONG_INTERFACE),
+        (ns_frame(ASKER6, source=A6), Verdict.NOT_CLAIMED),
+        (ns_frame(IPv6Address("2001:db8::3")), Verdict.EXPIRED),
+        (ns_frame(to=OTHER_MAC), Verdict.OTHER_DESTINATION),
+        (ns_frame(option=NO_MAC), Verdict.BAD_SENDER),
+        (ns_frame(option=ALL_NODES_MAC), Verdict.BAD_SENDER),
+        (ns_frame(option=MAC), Verdict.OWN_FRAME),
+        (NA_FRAME, Verdict.NOT_REQUEST),
+        (ns_frame()[:20] + b"\x2c" + ns_frame()[21:], Verdict.OTHER_PROTOCOL),
+        (ns_frame()[:56] + b"\0\0" + ns_frame()[58:], Verdict.MALFORMED),
+        (ns_frame()[:54], Verdict.MALFORMED),
+        (ns_frame()[:14], Verdict.MALFORMED),
+        (ns_frame()[:21] + b"\x40" + ns_frame()[22:], Verdict.MALFORMED),
+    ],
+)
+def test_every_verdict(frame: bytes, verdict: Verdict) -> None:
+    expired = (claim(IPv4Address("192.0.2.3"), deadline=10.0), claim(IPv6Address("2001:db8::3"), deadline=10.0))
+    responder = responder_with(claim(A4), claim(A6), claim(B4, "eth1"), claim(B6, "eth1"), *expired)
+    assert responder.receive_frame(frame, 2, 10.0) is verdict
+    assert responder.verdicts == {verdict: 1}
+    assert len(responder.frames_to_send()) == (verdict is Verdict.ANSWERED)
+
+
+def test_a_frame_of_an_unknown_link() -> None:
+    assert responder_with(claim(A4)).receive_frame(arp_frame(), 9, 1.0) is Verdict.UNKNOWN_LINK
+
+
+def test_verdicts_have_distinct_labels() -> None:
+    assert len({verdict.value for verdict in Verdict}) == 13
+
+
+# -- what an answer says
+
+
+def reply_to(responder: Responder, frame: bytes, ifindex: int = 2) -> bytes:
+    assert responder.receive_frame(frame, ifindex, 1.0) is Verdict.ANSWERED
+    ((index, reply),) = responder.frames_to_send()
+    assert index == ifindex
+    assert responder.frames_to_send() == []
+    return reply
+
+
+def test_an_arp_reply() -> None:
+    reply = reply_to(responder_with(claim(A4)), arp_frame(sender=OTHER_MAC))
+    assert reply[:14] == OTHER_MAC + MAC + b"\x08\x06", "to the ARP sender, not to the Ethernet source"
+    assert decode_arp(reply[14:]) == ArpPacket(REPLY, MAC, A4, OTHER_MAC, ASKER4)
+
+
+@pytest.mark.parametrize(("option", "to"), [(OTHER_MAC, OTHER_MAC), (None, ASKER)])
+def test_a_solicited_advertisement_is_unicast(option: bytes | None, to: bytes) -> None:
+    reply = reply_to(responder_with(claim(A6)), ns_frame(option=option))
+    assert reply[:12] == to + MAC
+    assert reply[22:54] == A6.packed + ASKER6.packed
+    assert decode_neighbor_advertisement(reply) == NeighborAdvertisement(A6, False, True, True, MAC)
+
+
+def test_duplicate_address_detection_is_told_to_all_nodes() -> None:
+    reply = reply_to(responder_with(claim(A6)), ns_frame(source=UNSPECIFIED, option=None))
+    assert reply[:12] == ALL_NODES_MAC + MAC
+    assert reply[22:54] == A6.packed + ALL_NODES.packed
+    assert decode_neighbor_advertisement(reply) == NeighborAdvertisement(A6, False, False, True, MAC)
+
+
+# -- claims
+
+
+def test_no_answer_after_withdrawal() -> None:
+    responder = responder_with(claim(A4), claim(A6))
+    responder.replace_claims(claim_set(claim(A6)), 1.0)
+    assert responder.receive_frame(arp_frame(), 2, 1.0) is Verdict.NOT_CLAIMED
+    assert responder.receive_frame(ns_frame(), 2, 1.0) is Verdict.ANSWERED
+    responder.replace_claims(claim_set(), 1.0)
+    assert responder.receive_frame(ns_frame(), 2, 1.0) is Verdict.NOT_CLAIMED
+
+
+def test_no_announcement_after_withdrawal_or_deadline() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4), claim(B4, deadline=1.1)), 0.0)
+    sent = announce(responder, 1.05)
+    assert {decode_arp(frame[14:]).sender_protocol_address for _, _, frame in sent} == {A4, B4}
+    responder.replace_claims(claim_set(claim(B4, deadline=1.1)), 1.05)
+    assert announce(responder) == []
+    assert responder.next_timer() is None
+
+
+def test_of_several_claims_for_an_address_the_latest_deadline_holds() -> None:
+    for deadlines in ((5.0, 9.0), (9.0, 5.0)):
+        responder = responder_with(*(claim(A4, deadline=deadline) for deadline in deadlines))
+        assert responder.receive_frame(arp_frame(), 2, 8.9) is Verdict.ANSWERED
+        assert responder.receive_frame(arp_frame(), 2, 9.0) is Verdict.EXPIRED
+
+
+def test_live_claims() -> None:
+    responder = Responder()
+    assert not responder.has_live_claims(0.0)
+    responder.replace_claims(claim_set(claim(A4, "nowhere")), 0.0)
+    assert responder.has_live_claims(99.9)
+    assert not responder.has_live_claims(DEADLINE)
+
+
+def test_the_groups_to_be_a_member_of() -> None:
+    responder = responder_with(claim(A6), claim(A6 + 2**64, "eth0", "eth1"), claim(A4), claim(B4, "eth1"))
+    assert responder.solicited_node_groups() == {2: {IPv6Address("ff02::1:ff00:1")}, 3: {IPv6Address("ff02::1:ff00:1")}}
+    responder.replace_claims(claim_set(claim(A4)), 0.0)
+    assert responder.solicited_node_groups() == {}
+
+
+def test_the_revision_tells_when_owned_addresses_change() -> None:
+    responder = responder_with(claim(A4))
+    answers = responder.links[2]
+    before = answers.revision
+    responder.replace_claims(claim_set(claim(A4, deadline=200.0)), 1.0)
+    assert answers.revision == before
+    responder.replace_claims(claim_set(claim(A4), claim(A6)), 1.0)
+    assert answers.revision == before + 1
+    responder.replace_claims(claim_set(claim(A6)), 1.0)
+    assert answers.revision == before + 2
+    assert (answers.ipv4_addresses(), answers.ipv6_addresses()) == ((), (A6,))
+
+
+def test_a_renamed_link_has_a_new_revision() -> None:
+    """Its socket's filter was made from the old revision, for other addresses."""
+    responder = responder_with(claim(A4, "eth0"), claim(B4, "eth7"))
+    before = responder.links[2].revision
+    responder.replace_links([Link(2, "eth7", MAC), ETH1], 1.0)
+    assert responder.links[2].ipv4_addresses() == (B4,)
+    assert responder.links[2].revision > before
+
+
+# -- announcements
+
+
+@pytest.mark.parametrize("address", [A4, A6])
+def test_a_newly_won_address_is_announced_five_times(address: Address) -> None:
+    responder = Responder()
+    link_local = IPv6Address("fe80::1")
+    responder.replace_links([Link(2, "eth0", MAC, True, link_local)], 0.0)
+    responder.replace_claims(claim_set(claim(address)), 10.0)
+    sent = announce(responder)
+    expected = arp_announcements(MAC, A4) if address == A4 else (neighbor_announcement(MAC, A6, link_local),)
+    assert sent == [(when, 2, frame) for when in at_offsets(10.0) for frame in expected]
+    assert responder.report(20.0).announcements == len(sent) == 5 * len(expected)
+
+
+def test_announcements_of_one_link_keep_the_gap() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0, ETH1], 0.0)
+    addresses = [IPv4Address(0x0A000000 + i) for i in range(1000)]
+    responder.replace_claims(claim_set(*(claim(a, "eth0", "eth1") for a in addresses)), 0.0)
+    sent = announce(responder)
+    for ifindex in (2, 3):
+        times = sorted({when for when, index, _ in sent if index == ifindex})
+        assert all(b - a > ANNOUNCE_GAP * 0.99 for a, b in pairwise(times))
+        assert len(times) * 2 == sum(index == ifindex for _, index, _ in sent), "one address, both forms, at each instant"
+        assert {decode_arp(frame[14:]).sender_protocol_address for _, index, frame in sent if index == ifindex} == set(addresses)
+
+
+def test_nothing_is_announced_without_carrier_and_all_of_it_when_it_comes() -> None:
+    down = Link(2, "eth0", MAC, carrier=False)
+    responder = Responder()
+    responder.replace_links([down], 0.0)
+    responder.replace_claims(claim_set(claim(A4), claim(A6)), 0.0)
+    assert responder.next_timer() is None
+    responder.replace_links([ETH0], 5.0)
+    assert len({when for when, _, _ in announce(responder)}) == 10
+    assert responder.report(20.0).announcements == 15
+
+
+def test_a_link_that_goes_down_falls_silent() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4)), 0.0)
+    assert announce(responder, 0.5)
+    responder.replace_links([Link(2, "eth0", MAC, carrier=False)], 0.5)
+    assert announce(responder) == []
+    responder.replace_links([ETH0], 2.0)
+    assert instants(responder) == at_offsets(2.0)
+
+
+@pytest.mark.parametrize(
+    ("link", "announced"),
+    [
+        (ETH0, False),
+        (Link(2, "eth0", MAC, True, IPv6Address("fe80::5")), False),
+        (Link(2, "eth0", OTHER_MAC), True),
+        (Link(7, "eth0", MAC), True),
+        (Link(7, "eth0", OTHER_MAC), True),
+        (Link(2, "eth7", MAC), True),
+        (Link(2, "eth8", MAC), False),
+    ],
+)
+def test_what_changes_about_a_link_is_announced_if_receivers_need_it(link: Link, announced: bool) -> None:
+    responder = responder_with(claim(A4, "eth0", "eth7"), links=(ETH0,))
+    responder.replace_links([link], 20.0)
+    assert instants(responder, link.index) == (at_offsets(20.0) if announced else [])
+
+
+def test_a_changed_mac_is_in_answers_and_announcements_at_once() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4)), 0.0)
+    announce(responder, 0.5)
+    responder.replace_links([Link(2, "eth0", OTHER_MAC)], 0.5)
+    assert decode_arp(reply_to(responder, arp_frame())[14:]).sender_hardware_address == OTHER_MAC
+    sent = announce(responder)
+    assert [frame for _, _, frame in sent] == [*arp_announcements(OTHER_MAC, A4)] * 5
+
+
+def test_the_rounds_of_a_vanished_link_end() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4), claim(A6)), 0.0)
+    responder.replace_links([], 0.1)
+    assert responder.next_timer() is None
+    assert responder.links == {}
+
+
+def test_an_extended_deadline_is_not_announced_and_a_won_back_address_is() -> None:
+    responder = responder_with(claim(A4, deadline=15.0))
+    responder.replace_claims(claim_set(claim(A4, deadline=30.0)), 14.9)
+    assert announce(responder) == []
+    responder.replace_claims(claim_set(claim(A4, deadline=45.0)), 30.0)
+    assert instants(responder) == at_offsets(30.0)
+
+
+def test_an_extension_does_not_disturb_the_round_in_progress() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4, deadline=2.0)), 0.0)
+    announce(responder, 1.5)
+    responder.replace_claims(claim_set(claim(A4, deadline=50.0)), 1.5)
+    assert instants(responder) == [3.0, 7.0]
+
+
+def test_a_withdrawn_address_that_comes_back_is_announced_anew() -> None:
+    responder = responder_with(claim(A4))
+    responder.replace_claims(NO_CLAIMS, 20.0)
+    responder.replace_claims(claim_set(claim(A4)), 21.0)
+    assert instants(responder) == at_offsets(21.0)
+
+
+def test_a_claim_that_is_over_already_is_not_announced() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4, deadline=5.0)), 5.0)
+    assert responder.next_timer() is None
+    assert responder.receive_frame(arp_frame(), 2, 5.0) is Verdict.EXPIRED
+
+
+# -- report
+
+
+def test_a_report_tells_everything_and_each_record_once() -> None:
+    responder = Responder()
+    assert responder.report(0.0) == Report(-1, 0.0)
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4), claim(A6), generation=7), 0.0)
+    responder.receive_frame(arp_frame(), 2, 0.5)
+    responder.receive_frame(arp_frame(), 2, 0.75)
+    responder.receive_frame(arp_frame(B4), 2, 0.75)
+    announce(responder, 0.0)
+    assert responder.report(1.0, ("why",)) == Report(
+        7, 1.0, (ETH0,), (("answered", 2), ("not_claimed", 1)), 2, (AnswerRecord(A4, "eth0", 2, 0.75, 2),), ("why",)
+    )
+    assert responder.report(1.0).answered == ()
+    responder.receive_frame(ns_frame(), 2, 2.0)
+    assert responder.report(2.0).answered == (AnswerRecord(A6, "eth0", 1, 2.0, 0),)
+    announce(responder, 0.01)
+    assert responder.report(2.0).answered == (AnswerRecord(A6, "eth0", 1, 2.0, 1),)
+
+
+def test_records_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_RECORDS", 3)
+    addresses = [IPv4Address(0x0A000000 + i) for i in range(5)]
+    responder = responder_with(*(claim(a) for a in addresses))
+    found = [[record.address for record in responder.report(1.0).answered] for _ in range(3)]
+    assert found == [addresses[:3], addresses[3:], []]
+
+
+def test_frames_to_send_are_taken_once() -> None:
+    responder = responder_with(claim(A4))
+    responder.receive_frame(arp_frame(), 2, 1.0)
+    (transmit,) = responder.frames_to_send()
+    assert isinstance(transmit, Transmit)
+    assert responder.frames_to_send() == []
