@@ -647,3 +647,32 @@ def test_a_place_that_vanishes_while_it_is_listed_is_listed_again(tmp_path: Path
 
     watched(tmp_path, story)
     assert calls == 2
+
+
+def test_a_lease_whose_token_was_removed_is_seen_as_gone_when_the_watch_looks_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = acquired(tmp_path)
+
+    async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
+        assert await anext(events) == LeasesListed((lease,))
+        directory = place(tmp_path) / NAME
+        new = Token(2, "2-0123456789abcdef", deleted=False)
+        with LeaseFile(directory) as file:
+            assert file.swap(file.token(), new)
+            (directory / new.name).unlink()
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, None)
+
+    watched(tmp_path, story)
+    assert "holds no lease any more; remove the directory" in caplog.text
+
+
+def test_a_directory_removed_between_two_steps_of_a_write_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    acquired(tmp_path)
+
+    def gone(_path: Path) -> LeaseFile:
+        raise FileNotFoundError(2, "No such file or directory", str(_path))
+
+    monkeypatch.setattr(under_test, "LeaseFile", gone)
+    assert write(tmp_path, Verb.ACQUIRE, "n1", None) == Conflict(None)
+    assert read_leases(tmp_path, NAMESPACE) == ()
