@@ -51,7 +51,7 @@ typed = st.builds(
     st.binary(max_size=120),
 )
 frames = st.one_of(mutated(), mutated(), typed, st.binary(max_size=200))
-FUZZ = settings(max_examples=1200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FUZZ = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def _responder(deadline: float = FOREVER) -> Responder:
