@@ -13,7 +13,7 @@ from netlab.run import run_lab
 from netlab.scenarios import SCENARIOS
 from netlab.services import ManifestError
 from netlab.standing import ENTER, down, hold, shell, up
-from netlab.topology import TopologyError
+from netlab.topology import TOPOLOGY_FILE, TopologyError
 
 COMMANDS = {"up": up, "hold": hold, "shell": shell, "down": down}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="play the main job and judge it")
     run.add_argument("--out", type=Path, default=OUT, help="where report.json, timeline.svg and lab.pcapng go")
     run.add_argument("--scenario", action="append", choices=keys, dest="scenarios", help="play only this one (repeatable)")
+    run.add_argument("--topology", type=Path, default=TOPOLOGY_FILE, help="another network than netns-lab/topology.yaml")
     commands.add_parser("up", help="make a lab that stays")
     commands.add_parser("hold", help="what up starts: be the process that keeps the lab")
     commands.add_parser("shell", help="a shell inside the lab that stays")
@@ -50,7 +51,7 @@ def main() -> int:
     try:
         if options.command == "run":
             chosen = tuple(item for item in SCENARIOS if not options.scenarios or item.key in options.scenarios)
-            return run_lab(options.out, chosen)
+            return run_lab(options.out, chosen, options.topology)
         return COMMANDS[options.command]()
     except (TopologyError, ManifestError) as error:
         print(f"lab: {error}", file=sys.stderr)

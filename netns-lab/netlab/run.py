@@ -16,7 +16,7 @@ from netlab.report import Report, Run, make_report, make_timeline, sort_frames
 from netlab.scenarios import SCENARIOS, Played, Scenario, Stage, play
 from netlab.screen import Screen
 from netlab.timeline import render
-from netlab.topology import Topology, load_topology
+from netlab.topology import TOPOLOGY_FILE, Topology, load_topology
 
 CLOCK_STEP_LIMIT = 0.05
 """Seconds that the wall clock may be moved in a run before its figures are refused."""
@@ -24,10 +24,10 @@ CLOCK_STEP_LIMIT = 0.05
 CAPTURE_FILE = "lab.pcapng"
 
 
-def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS) -> int:
+def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS, topology_file: Path = TOPOLOGY_FILE) -> int:
     """Everything, in a private place. Returns the exit code: 0, or 1 when a bound was missed. What goes wrong on the way is raised."""
     out.mkdir(parents=True, exist_ok=True)
-    topology = load_topology()
+    topology = load_topology(topology_file)
     screen = Screen([node.name for node in topology.nodes])
     with tempfile.TemporaryDirectory(prefix="netlab-") as directory, recorded(Path(directory)):
         try:
@@ -56,11 +56,11 @@ def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen, sc
             stage.mark("agents started", main=True)
             lab.start_agents()
             screen.say(f"an l2announce agent started in each of {', '.join(lab.agents)}: {' '.join(topology.agents.flags())}")
-            watch.view.wait_settled(20, "every address to be served", seen_http=True)
+            watch.view.wait_settled(stage.patience, "every address to be served", seen_http=True)
             _show_state(screen, watch, "elected, resolved, reached")
             screen.rule("what can go wrong")
             played = tuple(_play(stage, screen, scenario) for scenario in scenarios)
-            watch.view.wait_settled(20, "every address to be served at the end", seen_http=True)
+            watch.view.wait_settled(stage.patience, "every address to be served at the end", seen_http=True)
         _show_state(screen, watch, "at the end")
         return _finish(lab, watch, stage, played, out)
 

@@ -25,7 +25,7 @@ WIDE = 98
 """From this width on the live table has the gaps as well."""
 
 BLACKOUTS = """\
-The longest time without an answer, for a client that asks every 10 ms.
+The longest time without an answer, for a client that asks every {interval}.
 ARP/NDP: a new request each time, to all nodes. UDP: through the client's
 neighbor table; the kernel of a node whose agent died forwards as before.
 """
@@ -89,7 +89,7 @@ class Screen:
     def closing(self, report: Report) -> None:
         """The figures against their bounds."""
         self.rule("figures against bounds")
-        self.say(BLACKOUTS)
+        self.say(BLACKOUTS.format(interval=milliseconds(report.interval)))
         self.console.print(self._blackouts(report.scenarios))
         self.say(f"\n[bold]No two MACs answered at once[/]: from the capture of all {report.capture.frames} frames.")
         self.say(PROOF)

@@ -237,3 +237,15 @@ def test_a_checksum_of_zero_is_written_as_zero() -> None:
 def test_every_length_and_slot_must_match() -> None:
     with pytest.raises(ValueError, match="zip"):
         answer_arp(Watched(A4), bytes(ARP_SLOT * 2), [42], 2, 1.0)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 28])
+def test_octets_behind_a_frame_are_not_part_of_it(cut: int) -> None:
+    """A slot keeps what an earlier batch left there: here the very end that the frame lacks."""
+    responder = Watched(A4, A6)
+    arp, ndp = arp_frame(), ns_frame()
+    assert answer_arp(responder, arp.ljust(ARP_SLOT, b"\0"), [len(arp) - cut], 2, 1.0) == b""
+    assert answer_ndp(responder, ndp.ljust(NDP_SLOT, b"\0"), [len(ndp) - cut], 2, 1.0) == b""
+    assert responder.handed_on == [arp[:-cut], ndp[:-cut]]
+    assert +responder.verdicts == {Verdict.MALFORMED: 2}
+    assert responder.frames_to_send() == []

@@ -155,7 +155,7 @@ def test_a_value_that_contains_itself(text: str) -> None:
 def test_few_lines_that_stand_for_billions_of_values(lines: list[str]) -> None:
     before = time.monotonic()
     error = error_of("\n".join(lines))
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 30
     assert error.message == f"has the file stand for more than {MOST:,} values; use fewer aliases, or split the file"
 
 

@@ -427,12 +427,19 @@ def test_a_swap_of_a_configmap_volume(tmp_path: Path) -> None:
     assert set(loader.refresh().nodes) == {"two"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_directory_that_is_not_for_us_to_read(tmp_path: Path) -> None:
-    (tmp_path / "secret").mkdir(mode=0)
+def test_a_directory_that_is_not_for_us_to_read_hurts_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "b.yaml").write_text(node("y"))
     (tmp_path / "a.yaml").write_text(node("x"))
+    real = os.scandir
+
+    def refuse(path: Path) -> object:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("l2announce.manifests.loader.os.scandir", refuse)  # root may read everything, so permissions would not do
     assert set(ManifestLoader(tmp_path).refresh().nodes) == {"x"}
-    (tmp_path / "secret").chmod(0o700)
 
 
 def test_a_directory_that_vanishes_while_it_is_listed(tmp_path: Path) -> None:

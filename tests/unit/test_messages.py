@@ -1,5 +1,6 @@
 """The channel's messages: what crosses whole, what is refused and how it is said."""
 
+import math
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
@@ -143,6 +144,7 @@ def test_a_message_cut_short_or_too_long_is_refused(datagram: bytes) -> None:
         (struct.pack("!QII", 1, 0, 1) + struct.pack("!Id", 0, 1.0), "claim refers to interface set 0 of 0"),
         (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!IdB", 0, 1.0, 5), "an address of IP version 5"),
         (struct.pack("!QIHH", 1, 1, 1, 1) + b"\xff", "a text that is not UTF-8"),
+        (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!Id", 0, math.nan), "a deadline that is not a number"),
     ],
 )
 def test_values_that_cannot_be(body: bytes, reason: str) -> None:

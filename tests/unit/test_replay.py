@@ -1,0 +1,163 @@
+"""``l2announce replay``: captures in both formats, what it prints and writes, and one line for every bad input."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from l2announce.cli.captures import Captured, read_capture, write_capture
+from l2announce.cli.main import app
+from l2announce.errors import ConfigurationError
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+ASKED = GOLDEN / "arp-who-has-broadcast"
+TWO_LINKS = GOLDEN / "links-one-claimed"
+
+
+def _replay(*arguments: object) -> list[str]:
+    done = CliRunner().invoke(app, ["replay", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stdout.splitlines()
+
+
+def _refused(*arguments: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        CliRunner().invoke(app, ["replay", *map(str, arguments)], catch_exceptions=False)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def _capture(tmp_path: Path, octets: bytes) -> Path:
+    path = tmp_path / "in.pcap"
+    path.write_bytes(octets)
+    return path
+
+
+def test_a_verdict_for_each_frame() -> None:
+    header, *rows, last = _replay(TWO_LINKS / "in.pcap", "--claims", TWO_LINKS / "claims.yaml")
+    assert header.split() == ["FRAME", "SECONDS", "INTERFACE", "VERDICT"]
+    assert [" ".join(row.split()) for row in rows] == [
+        line.split(" | ")[0] for line in (TWO_LINKS / "verdicts.txt").read_text().splitlines()
+    ]
+    assert last == "4 frames, 2 replies"
+
+
+def test_the_replies_are_written(tmp_path: Path) -> None:
+    out = tmp_path / "out.pcap"
+    lines = _replay(ASKED / "in.pcap", "--claims", ASKED / "claims.yaml", "-w", out)
+    assert lines[-1] == f"1 frames, 1 replies written to {out}"
+    assert out.read_bytes() == (ASKED / "out.pcap").read_bytes()
+
+
+def test_a_capture_without_frames(tmp_path: Path) -> None:
+    empty = _capture(tmp_path, (ASKED / "in.pcap").read_bytes()[:24])
+    assert _replay(empty, "--claims", ASKED / "claims.yaml")[-1] == "0 frames, 0 replies"
+
+
+def test_a_capture_is_not_overwritten(tmp_path: Path) -> None:
+    capture = _capture(tmp_path, (ASKED / "in.pcap").read_bytes())
+    assert "choose another file" in _refused(capture, "--claims", ASKED / "claims.yaml", "-w", capture)
+    assert capture.read_bytes() == (ASKED / "in.pcap").read_bytes()
+
+
+def test_replies_that_cannot_be_written(tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "out.pcap"
+    message = _refused(ASKED / "in.pcap", "--claims", ASKED / "claims.yaml", "-w", out)
+    assert message == f"{out}: cannot be written: No such file or directory; choose another file with -w"
+
+
+def test_no_such_capture(tmp_path: Path) -> None:
+    missing = tmp_path / "none.pcap"
+    message = _refused(missing, "--claims", ASKED / "claims.yaml")
+    assert message == f"{missing}: No such file or directory; give a capture that can be read"
+
+
+@pytest.mark.parametrize("octets", [b"", b"PK\3\4 not a capture", b"\x1f\x8b\x08" + bytes(40), b"\x0a\x0d\x0d\x0a" + bytes(24)])
+def test_not_a_capture(tmp_path: Path, octets: bytes) -> None:
+    message = _refused(_capture(tmp_path, octets), "--claims", ASKED / "claims.yaml")
+    assert "not a pcap or pcapng file; capture with tcpdump -w" in message
+
+
+@pytest.mark.parametrize("folder", [ASKED, TWO_LINKS])
+def test_a_capture_cut_anywhere_is_refused_or_ends_between_frames(tmp_path: Path, folder: Path) -> None:
+    whole = (folder / "in.pcap").read_bytes()
+    frames = list(read_capture(folder / "in.pcap"))
+    refused = []
+    for length in range(len(whole)):
+        path = _capture(tmp_path, whole[:length])
+        try:
+            got = list(read_capture(path))
+        except ConfigurationError as err:
+            refused.append(str(err))
+        else:
+            assert got == frames[: len(got)]
+            assert len(got) < len(frames)
+    assert len(refused) > len(whole) - 10
+    assert [message for message in refused if "truncated" not in message and "not a pcap" not in message] == []
+
+
+def test_a_truncated_capture_is_named(tmp_path: Path) -> None:
+    path = _capture(tmp_path, (ASKED / "in.pcap").read_bytes()[:-1])
+    message = _refused(path, "--claims", ASKED / "claims.yaml")
+    assert message == f"{path}: truncated after 81 octets, in the record at 24; capture or copy it again"
+
+
+@pytest.mark.parametrize(
+    ("linktype", "name"), [(113, "113 (Linux cooked, of tcpdump -i any)"), (101, "101 (raw IP)"), (250, "250 (unknown)")]
+)
+def test_other_link_types_are_named(tmp_path: Path, linktype: int, name: str) -> None:
+    octets = bytearray((ASKED / "in.pcap").read_bytes())
+    octets[20:24] = struct.pack("<I", linktype)
+    message = _refused(_capture(tmp_path, bytes(octets)), "--claims", ASKED / "claims.yaml")
+    assert f"link type {name}: only Ethernet can be replayed" in message
+
+
+def test_other_link_types_in_pcapng(tmp_path: Path) -> None:
+    octets = bytearray((TWO_LINKS / "in.pcap").read_bytes())
+    octets[36:38] = struct.pack("<H", 113)
+    assert "link type 113 (Linux cooked" in _refused(_capture(tmp_path, bytes(octets)), "--claims", ASKED / "claims.yaml")
+
+
+@pytest.mark.parametrize(
+    ("magic", "order", "nanoseconds"), [(0xA1B2C3D4, "<", 7000), (0xA1B2C3D4, ">", 7000), (0xA1B23C4D, "<", 7), (0xA1B23C4D, ">", 7)]
+)
+def test_byte_orders_and_resolutions(tmp_path: Path, magic: int, order: str, nanoseconds: int) -> None:
+    header = struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, 65535, 1)
+    path = _capture(tmp_path, header + struct.pack(order + "IIII", 1_700_000_000, 7, 3, 3) + b"abc")
+    assert list(read_capture(path)) == [Captured(1_700_000_000 * 10**9 + nanoseconds, None, b"abc")]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    frames = [(0, b"\1" * 60), (1_700_000_000_123_456_000, b"\2" * 14)]
+    write_capture(tmp_path / "x.pcap", frames)
+    assert [(one.time, one.frame) for one in read_capture(tmp_path / "x.pcap")] == frames
+
+
+def test_bad_claims_are_refused_before_the_capture_is_read(tmp_path: Path) -> None:
+    claims = tmp_path / "claims.yaml"
+    claims.write_text("links: []")
+    assert "links: at least one is needed" in _refused(tmp_path / "none.pcap", "--claims", claims)
+
+
+def test_the_installed_program(tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "l2announce"
+    environment = {**os.environ, "COLUMNS": "200"}
+    good = subprocess.run(
+        [program, "replay", ASKED / "in.pcap", "--claims", ASKED / "claims.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment,
+    )
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "answered" in good.stdout
+    missing = tmp_path / "none.pcap"
+    bad = subprocess.run([program, "replay", missing, "--claims", ASKED / "claims.yaml"], capture_output=True, text=True, timeout=30)
+    assert bad.returncode == 2
+    assert bad.stdout == ""
+    assert bad.stderr == f"l2announce: {missing}: No such file or directory; give a capture that can be read\n"
