@@ -1,6 +1,6 @@
 """The composition of one node's decisions: what goes in, which writes and claim sets come out, in which order, and why not."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -103,7 +103,7 @@ def holding(state: ClusterState = TWO) -> Bench:
 
 def test_nothing_before_everything_was_seen_once() -> None:
     controller = Controller("n1", Timing(), 0.0)
-    steps = (
+    steps: tuple[Callable[[], None], ...] = (
         lambda: controller.replace_cluster(TWO, 0.0),
         lambda: controller.replace_devices((DEVICE,), 0.0),
         lambda: controller.leases_listed((), 0.0),
