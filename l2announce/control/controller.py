@@ -308,9 +308,8 @@ class Controller:
 
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
-        if name in self.electors:
-            self.electors[name].withdrawn(now)
-            self._touched.add(name)
+        self.electors[name].withdrawn(now)
+        self._touched.add(name)
 
     def _follow(self, name: str) -> None:
         """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done."""

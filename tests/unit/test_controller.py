@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import permutations
 
 import pytest
 
@@ -470,3 +471,35 @@ def test_a_lease_that_vanished_before_its_service_came() -> None:
     assert bench.writes == []
     bench.run(0.2)
     assert bench.writes[0].verb is Verb.ACQUIRE
+
+
+def test_claims_follow_from_the_state_not_from_the_order_of_events() -> None:
+    """C1: every order of the last word of each source, each given twice, ends in the same claims and the same leases."""
+    final = cluster(service(A, VIP_B), service(B, VIP_A, VIP_B))
+    ends = set()
+    for order in permutations(range(4)):
+        bench = holding()
+        lease = Lease(LEASE_B, "", 1.0, "900")
+        steps: tuple[Callable[[], None], ...] = (
+            lambda bench=bench: bench.controller.replace_cluster(final, bench.now),  # type: ignore[misc]
+            lambda bench=bench: bench.controller.replace_devices((replace(DEVICE, up=True),), bench.now),  # type: ignore[misc]
+            lambda bench=bench, lease=lease: bench.controller.lease_observed(LEASE_B, lease, bench.now),  # type: ignore[misc]
+            lambda bench=bench: bench.report(replace(LINK, mac=b"\2\0\0\0\0\2")),  # type: ignore[misc]
+        )
+        for position in (*order, *order):
+            steps[position]()
+            bench.settle()
+        bench.run(3.0)
+        ends.add((frozenset((claim.address, claim.interfaces) for claim in bench.sent[-1].claims), frozenset(bench.controller.held)))
+    assert ends == {(frozenset({(VIP_A, frozenset({"eth0"})), (VIP_B, frozenset({"eth0"}))}), frozenset({LEASE_A}))}
+
+
+def test_a_member_that_left_its_group_wakes_nobody() -> None:
+    bench = Bench(JOINED, [Lease(LEASE_B, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.look()
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    bench.settle()
+    assert bench.claimed == {VIP_A}
+    bench.run(16.0)
+    assert bench.claimed == {VIP_A}
