@@ -74,7 +74,7 @@ def main() -> int:
         sys.stderr.write(f"benchmarks: {err}\n")
         return 2
     goals = judge(results)
-    save(OUT / "bench.json", results, goals)
+    save(OUT / "results.json", results, goals)
     show(results, goals, console)
     return 0
 

@@ -29,17 +29,41 @@ class Judgement(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal as judged: what was measured and what was wanted, both as text with unit."""
+    """One goal as judged, all as text: the median with least and greatest round, the kernel's, their ratio, what was wanted.
+
+    ``kernel`` and ``ratio`` are "-" where the kernel has no part.
+    """
 
     name: str
     measured: str
+    kernel: str
+    ratio: str
     wanted: str
     judgement: Judgement
 
 
-def _judge(name: str, value: float, limit: float, unit: str, result: Result) -> Goal:
-    met = Judgement.PASS if value <= limit else Judgement.MISS
-    return Goal(name, f"{value:.2f}{unit}", f"<= {limit:.4g}{unit}", Judgement.UNSURE if result.is_disturbed else met)
+def _with_spread(result: Result, system: str, figure: str, unit: str) -> str:
+    series = result.systems[system][figure]
+    return f"{series.median:.2f}{unit} ({min(series.values):.2f} to {max(series.values):.2f})"
+
+
+def _judgement(value: float, limit: float, result: Result) -> Judgement:
+    if result.is_disturbed:
+        return Judgement.UNSURE
+    return Judgement.PASS if value <= limit else Judgement.MISS
+
+
+def _bound(name: str, result: Result, figure: str, limit: float, unit: str, system: str = "responder") -> Goal:
+    """A goal for the figure by itself."""
+    measured = _with_spread(result, system, figure, unit)
+    return Goal(name, measured, "-", "-", f"<= {limit:.4g}{unit}", _judgement(result.median(system, figure), limit, result))
+
+
+def _beside(name: str, result: Result, figure: str, limit: float, unit: str) -> Goal:
+    """A goal for the ratio to the kernel's figure."""
+    ratio = result.ratio(figure)
+    measured, kernel = (_with_spread(result, system, figure, unit) for system in ("responder", "kernel"))
+    return Goal(name, measured, kernel, f"{ratio:.2f}", f"<= {limit:.4g} x kernel", _judgement(ratio, limit, result))
 
 
 def judge(results: Iterable[Result]) -> list[Goal]:
@@ -52,12 +76,12 @@ def _answer_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
     for case, result in results.items():
         protocol, _, count = case.partition(" ")
         if protocol == "arp" and count in {"100", "1000", "10000", "10000 scattered"}:
-            yield _judge(f"ARP, {count} addresses: CPU per reply", result.ratio("cpu_us"), ARP_CPU_RATIO, " x kernel", result)
+            yield _beside(f"ARP, {count} addresses: CPU per reply", result, "cpu_us", ARP_CPU_RATIO, " µs")
         if case == "ndp 1000":
-            yield _judge("NDP, 1000 addresses: CPU per reply", result.ratio("cpu_us"), NDP_CPU_RATIO, " x kernel", result)
+            yield _beside("NDP, 1000 addresses: CPU per reply", result, "cpu_us", NDP_CPU_RATIO, " µs")
     for case, result in results.items():
         if case.startswith(("arp", "ndp")):
-            yield _judge(f"{case}: p50, one in flight", result.ratio("p50_us"), LATENCY_RATIO, " x kernel", result)
+            yield _beside(f"{case}: p50, one in flight", result, "p50_us", LATENCY_RATIO, " µs")
 
 
 def _flood_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
@@ -65,25 +89,29 @@ def _flood_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
         return
     above = result.median("responder", "core_percent") - result.median("kernel", "core_percent")
     resolution = max(FLOOD_RESOLUTION, result.systems["kernel"]["core_percent"].spread)
-    yield _judge("50,000 foreign ARP/s: core above the kernel's", above, resolution, " %", result)
-    yield _judge("50,000 foreign ARP/s: process", result.median("responder", "process_percent"), FLOOD_PROCESS_PERCENT, " %", result)
-    yield _judge("50,000 foreign ARP/s: owned requests lost", sum(result.systems["responder"]["lost"].values), 0, "", result)
+    yield Goal(
+        "50,000 foreign ARP/s: core",
+        _with_spread(result, "responder", "core_percent", " %"),
+        _with_spread(result, "kernel", "core_percent", " %"),
+        f"{result.ratio('core_percent'):.2f}",
+        f"<= kernel + {resolution:.1f} %",
+        _judgement(above, resolution, result),
+    )
+    yield _bound("50,000 foreign ARP/s: process", result, "process_percent", FLOOD_PROCESS_PERCENT, " %")
+    lost = sum(result.systems["responder"]["lost"].values)
+    yield Goal("50,000 foreign ARP/s: owned requests lost", f"{lost:.0f}", "-", "-", "0", _judgement(lost, 0, result))
 
 
 def _memory_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
     """Memory does not depend on what else runs."""
     for case, result in results.items():
         if "memory_mib" in result.systems.get("responder", {}):
-            yield _judge(
-                f"{case}: responder's memory", result.median("responder", "memory_mib"), RESPONDER_MIB, " MiB", result.undisturbed()
-            )
+            yield _bound(f"{case}: responder's memory", result.undisturbed(), "memory_mib", RESPONDER_MIB, " MiB")
 
 
 def _start_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
     if (result := results.get("start")) is not None:
-        yield _judge(
-            "lease won to first answer", result.median("program", "lease_to_answer_ms"), FIRST_ANSWER_MS, " ms", result.undisturbed()
-        )
+        yield _bound("lease won to first answer", result.undisturbed(), "lease_to_answer_ms", FIRST_ANSWER_MS, " ms", "program")
 
 
 def _forwarding_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
@@ -91,4 +119,4 @@ def _forwarding_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
         return
     kernel = result.systems["kernel"]["cpu_us"]
     limit = 1 + max(FORWARDING_RESOLUTION, kernel.spread / kernel.median if kernel.median else 0)
-    yield _judge("forwarded IPv6: CPU per datagram", result.ratio("cpu_us"), limit, " x without", result)
+    yield _beside("forwarded IPv6: CPU per datagram", result, "cpu_us", limit, " µs")

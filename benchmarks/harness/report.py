@@ -1,9 +1,10 @@
-"""Shows what was found: tables for people, benchmarks/out/bench.json for programs."""
+"""Shows what was found: tables for people, benchmarks/out/results.json for programs."""
 
 import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,12 @@ def others_table(results: Sequence[Result]) -> Table:
 def goals_table(goals: Sequence[Goal]) -> Table:
     """The goals and whether they are met."""
     table = Table(title="Goals", header_style="bold")
-    for header in ("goal", "measured", "wanted", ""):
+    for header in ("goal", "measured (least to greatest round)", "kernel", "ratio", "wanted", ""):
         table.add_column(header)
     for goal in goals:
-        table.add_row(goal.name, goal.measured, goal.wanted, f"[{_COLORS[goal.judgement]}]{goal.judgement.value}[/]")
+        table.add_row(
+            goal.name, goal.measured, goal.kernel, goal.ratio, goal.wanted, f"[{_COLORS[goal.judgement]}]{goal.judgement.value}[/]"
+        )
     return table
 
 
@@ -112,6 +115,6 @@ def save(path: Path, results: Sequence[Result], goals: Sequence[Goal]) -> None:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
         "results": [result.as_json() for result in results],
-        "goals": [{"name": g.name, "measured": g.measured, "wanted": g.wanted, "judgement": g.judgement.value} for g in goals],
+        "goals": [{**asdict(goal), "judgement": goal.judgement.value} for goal in goals],
     }
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")

@@ -75,7 +75,7 @@ class Result:
         return replace(self, disturbed=0.0)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for benchmarks/out/bench.json: medians and all rounds."""
+        """Everything, for benchmarks/out/results.json: medians and all rounds."""
         systems = {
             name: {figure: {"median": series.median, "rounds": series.values} for figure, series in figures.items()}
             for name, figures in self.systems.items()
