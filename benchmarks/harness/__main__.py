@@ -15,7 +15,7 @@ from netlab.namespaces import NamespaceError
 from rich.console import Console
 
 from benchmarks.harness.bed import Bed
-from benchmarks.harness.cases import FULL, QUICK, Bench, Effort, measure_answers, measure_flood
+from benchmarks.harness.cases import FULL, OWNED_RATE, QUICK, Bench, Effort, measure_answers, measure_flood
 from benchmarks.harness.cores import Quiet
 from benchmarks.harness.forwarding import measure_forwarding
 from benchmarks.harness.goals import judge
@@ -37,6 +37,7 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Case]]:
     for count in ndp:
         yield f"ndp {count}", partial(measure_answers, protocol="ndp", count=count)
     yield "flood", measure_flood
+    yield f"flood, {OWNED_RATE} owned/s", partial(measure_flood, owned_rate=OWNED_RATE)
     yield "forwarding", measure_forwarding
     yield "responder start", measure_responder_start
     yield "start", measure_start

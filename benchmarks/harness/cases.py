@@ -13,7 +13,9 @@ from l2announce.model.address import Address
 
 FOREIGN_RATE = 50_000
 OWNED_RATE = 100
-"""Requests per second for owned addresses within the flood of foreign ones: one client that asks every 10 ms."""
+"""Requests per second for owned addresses beside the flood of foreign ones: one client that asks every 10 ms."""
+SIGN_OF_LIFE_RATE = 1
+"""The same where only the foreign ones are to cost anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,15 @@ def measure_answers(bench: Bench, protocol: str, count: int, scattered: bool = F
     return bench.close(result)
 
 
-def measure_flood(bench: Bench, count: int = 1000) -> Result:
-    """CPU while FOREIGN_RATE requests per second ask for addresses of nobody here, and what becomes of those for owned ones."""
+def measure_flood(bench: Bench, owned_rate: int = SIGN_OF_LIFE_RATE, count: int = 1000) -> Result:
+    """CPU while FOREIGN_RATE requests per second ask for addresses of nobody here, and what becomes of ``owned_rate`` for owned ones.
+
+    With OWNED_RATE the CPU is that of the answers as well, each of which wakes a sleeping process.
+    """
     owned = write_targets(bench.bed.scratch / "owned", owned_addresses("arp", count))
     foreign = write_targets(bench.bed.scratch / "foreign", foreign_addresses())
-    flood = ("--foreign", str(foreign), "--foreign-rate", str(FOREIGN_RATE), "--rate", str(OWNED_RATE))
-    result = bench.result("flood")
+    flood = ("--foreign", str(foreign), "--foreign-rate", str(FOREIGN_RATE), "--rate", str(owned_rate))
+    result = bench.result("flood" if owned_rate == SIGN_OF_LIFE_RATE else f"flood, {owned_rate} owned/s")
     with bench.both(owned_addresses("arp", count)) as systems:
         for _ in range(bench.effort.rounds):
             for system in systems:
