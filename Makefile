@@ -13,7 +13,7 @@ export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # program=Debian package; what the tests and the lab run in namespaces.
-TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump unshare=util-linux
+TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux
 
 CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
 

@@ -18,7 +18,7 @@ from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
 from l2announce.control.wakeups import Wakeups
-from l2announce.model.address import NEVER, Address, Instant, format_mac
+from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import Device
@@ -150,9 +150,9 @@ class Controller:
         due = [self._wakeups.next(), self._member_wakeups.next()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
-        if self._deadlines_changed:
-            due.append(self._sent_at + self._extension_interval)
-        return min((at for at in due if at is not None), default=None)
+        due.append(self._claims_due_at())
+        at = min(at for at in due if at is not None)
+        return None if at == FOREVER else at
 
     def handle_timer(self, now: Instant) -> None:
         """Act on what is due: the gate, electors, expired leases of group members."""
@@ -182,12 +182,10 @@ class Controller:
         What is won or lost goes at once; mere extensions of deadlines are gathered. Nothing goes before the leases that an earlier life
         of this process held are resumed or lost: until then the responder obeys what that life told it.
         """
-        if not self.is_ready or self._is_adopting(now):
-            return None
-        if not self._claims_changed and not (self._deadlines_changed and now >= self._sent_at + self._extension_interval):
+        if now < self._claims_due_at():
             return None
         self._claims_changed = self._deadlines_changed = False
-        self.generation += 1
+        self.generation = max(self.generation, self.gate.applied) + 1  # an adopted responder reports what an earlier life numbered
         self._sent_at = now
         self.gate.claims_sent(self.generation, now)
         for name, elector in self.electors.items():
@@ -310,9 +308,8 @@ class Controller:
 
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
-        if name in self.electors:
-            self.electors[name].withdrawn(now)
-            self._touched.add(name)
+        self.electors[name].withdrawn(now)
+        self._touched.add(name)
 
     def _follow(self, name: str) -> None:
         """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done."""
@@ -335,7 +332,15 @@ class Controller:
             self._wakeups.set(name, None)
             del self.electors[name]
 
-    def _is_adopting(self, now: Instant) -> bool:
-        if self.generation or now >= self._started_at + self.timing.lease_duration:
-            return False
-        return any(elector.state is State.RESUMING for elector in self.electors.values())
+    def _claims_due_at(self) -> Instant:
+        """When the next claim set is to go: at once if something was won or lost; FOREVER when nothing changed or something is unseen."""
+        if not self.is_ready or not (self._claims_changed or self._deadlines_changed):
+            return FOREVER
+        at = NEVER if self._claims_changed else self._sent_at + self._extension_interval
+        return max(at, self._adopting_until())
+
+    def _adopting_until(self) -> Instant:
+        """Until when the first claim set waits, at most, for leases that an earlier life held; NEVER when there is none to resume."""
+        if self.generation or all(elector.state is not State.RESUMING for elector in self.electors.values()):
+            return NEVER
+        return self._started_at + self.timing.lease_duration

@@ -25,21 +25,20 @@ _NA_IPV6_START = (
     ETH_P_IPV6.to_bytes(2, "big") + b"\x60\0\0\0" + _ADVERTISEMENT_LENGTH.to_bytes(2, "big") + bytes((NEXT_HEADER_ICMPV6, HOP_LIMIT))
 )
 _NA_START = bytes((NEIGHBOR_ADVERTISEMENT, 0))
-_SOLICITED_OVERRIDE = b"\x60\0\0\0"
+SOLICITED_OVERRIDE = b"\x60\0\0\0"
+"""The flags of a solicited advertisement, with the reserved octets."""
+_TARGET_OPTION = bytes((TARGET_LINK_LAYER_ADDRESS, 1))
 
 
 @dataclass(slots=True)
 class Answer:
-    """One address on one link: until when it is answered, how often it was, and the fixed octets of its reply.
+    """One address on one link: until when it is answered, and how often it was.
 
-    ``head`` and ``tail`` surround what the asker contributes. ARP: asker's MAC + head + asker's MAC and address. NDP: asker's MAC + head +
-    asker's address + type, code, checksum + tail; ``partial_sum`` is the ones' complement sum of all but the asker's address.
+    ``partial_sum`` is the ones' complement sum of the neighbor advertisement with its pseudo header, but for the asker's address.
     """
 
     address: Address
     deadline: Instant
-    head: bytes = b""
-    tail: bytes = b""
     partial_sum: int = 0
     count: int = 0
     last: Instant = NEVER
@@ -47,24 +46,35 @@ class Answer:
     reported: tuple[int, int] = (0, 0)
 
     def prepare(self, mac: bytes) -> None:
-        """Set the fixed octets for a link whose hardware address is ``mac``."""
-        packed = self.address.packed
+        """Make ready to answer on a link whose hardware address is ``mac``."""
         if isinstance(self.address, IPv4Address):
-            self.head = mac + _ARP_REPLY_START + mac + packed
             return
-        self.head = mac + _NA_IPV6_START + packed
-        self.tail = _SOLICITED_OVERRIDE + packed + bytes((TARGET_LINK_LAYER_ADDRESS, 1)) + mac
-        self.partial_sum = word_sum(packed + _NA_START + self.tail) + _ADVERTISEMENT_LENGTH + NEXT_HEADER_ICMPV6
+        packed = self.address.packed
+        octets = packed + _NA_START + SOLICITED_OVERRIDE + packed + _TARGET_OPTION + mac
+        self.partial_sum = word_sum(octets) + _ADVERTISEMENT_LENGTH + NEXT_HEADER_ICMPV6
 
 
 @dataclass(slots=True)
 class LinkAnswers:
-    """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does."""
+    """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does.
+
+    What replies have in common on this link: an ARP reply is the asker's MAC, ``arp_head``, the target, the asker's MAC and address; an
+    advertisement the asker's MAC, ``na_head``, the target, the asker's address, type, code and checksum, flags, the target, ``na_tail``.
+    """
 
     link: Link
     ipv4: dict[bytes, Answer] = field(default_factory=dict)
     ipv6: dict[bytes, Answer] = field(default_factory=dict)
     revision: int = 0
+    arp_head: bytes = field(init=False)
+    na_head: bytes = field(init=False)
+    na_tail: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        mac = self.link.mac
+        self.arp_head = mac + _ARP_REPLY_START + mac
+        self.na_head = mac + _NA_IPV6_START
+        self.na_tail = _TARGET_OPTION + mac
 
     def table(self, address: Address) -> dict[bytes, Answer]:
         """The table that ``address`` belongs to."""

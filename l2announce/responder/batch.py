@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from l2announce.model.address import BROADCAST_MAC, Instant
 from l2announce.model.link import Link
-from l2announce.responder.answers import ARP_REQUEST_START, LinkAnswers
+from l2announce.responder.answers import ARP_REQUEST_START, SOLICITED_OVERRIDE, LinkAnswers
 from l2announce.responder.engine import Responder
 from l2announce.responder.verdict import Verdict
 from l2announce.wire.arp import FRAME_LENGTH as ARP_FRAME_LENGTH
@@ -47,6 +47,7 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     link_answers = responder.links.get(ifindex) or _no_answers(ifindex)
     get, mac = link_answers.ipv4.get, link_answers.link.mac
     for_us, nobody = (BROADCAST_MAC, mac), (mac, NO_MAC)
+    join, head = b"".join, link_answers.arp_head
     replies: list[bytes] = []
     offset = 0
     for (destination, source, start, sender, sender_ip, target), length in zip(_ARP_FIELDS.iter_unpack(octets), lengths, strict=True):
@@ -64,7 +65,7 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
         ):
             answer.count += 1
             answer.last = now
-            replies.append(sender + answer.head + sender + sender_ip + _ARP_PADDING)
+            replies.append(join((sender, head, target, sender, sender_ip, _ARP_PADDING)))
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += ARP_SLOT
@@ -77,6 +78,7 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     link_answers = responder.links.get(ifindex) or _no_answers(ifindex)
     get, mac = link_answers.ipv6.get, link_answers.link.mac
     nobody = (mac, NO_MAC)
+    join, head, tail = b"".join, link_answers.na_head, link_answers.na_tail + _NDP_PADDING
     replies: list[bytes] = []
     offset = 0
     for (destination, source, kind, version, ip, asker_ip, start, target, option, asker), length in zip(
@@ -105,7 +107,8 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
             answer.count += 1
             answer.last = now
             checksum = -(answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
-            replies.append(to + answer.head + asker_ip + _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + answer.tail + _NDP_PADDING)
+            message = _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + SOLICITED_OVERRIDE
+            replies.append(join((to, head, target, asker_ip, message, target, tail)))
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += NDP_SLOT

@@ -1,7 +1,7 @@
 """The responder: claims, links, frames and ``now`` in; verdicts and frames to send out. Sans-IO: it has no socket and reads no clock.
 
-The path of a frame begins in ``Responder.receive_batch`` (responder/batch.py), which answers well-formed requests from prepared octets and
-hands every other frame to ``Responder.receive_frame``, which decodes it whole and says why it is, or is not, answered.
+The path of a frame begins in responder/batch.py, which answers well-formed requests from prepared octets and hands every other frame to
+``Responder.receive_frame``, which decodes it whole and says why it is, or is not, answered.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from l2announce.errors import DecodeError
 from l2announce.model.address import Address, Instant, solicited_node_multicast
-from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
+from l2announce.model.claim import NO_CLAIMS, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, Report
 from l2announce.responder.announce import AnnouncementSchedule
@@ -38,7 +38,7 @@ class Responder:
         self.verdicts: Counter[Verdict] = Counter()
         self.links: dict[int, LinkAnswers] = {}
         self._claims: ClaimSet = NO_CLAIMS
-        self._claimed: dict[Address, list[Claim]] = {}
+        self._claimed: frozenset[Address] = frozenset()
         self._generation = -1
         self._schedule = AnnouncementSchedule()
         self._announcements = 0
@@ -50,9 +50,7 @@ class Responder:
         """Obey ``claims`` from now on and nothing else. What is newly answered is announced."""
         self._claims = claims
         self._generation = claims.generation
-        self._claimed = {}
-        for claim in claims.claims:
-            self._claimed.setdefault(claim.address, []).append(claim)
+        self._claimed = frozenset(claim.address for claim in claims.claims)
         for answers in self.links.values():
             self._fill(answers, now)
 

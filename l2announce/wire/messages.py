@@ -113,8 +113,10 @@ def _decode_claims(r: _Reader) -> ClaimSet:
     generation = r.integer("Q")
     sets = [frozenset(r.text() for _ in range(r.integer("H"))) for _ in range(r.integer("I"))]
     claims = []
+    deadlines: dict[float, float] = {}  # the addresses of one lease have one deadline: one object too
     for _ in range(r.integer("I")):
         index, deadline = r.integer("I"), r.instant()
+        deadline = deadlines.setdefault(deadline, deadline)
         if index >= len(sets):
             raise ChannelError(f"claim refers to interface set {index} of {len(sets)}")
         if deadline != deadline:  # NaN would be a deadline that never comes

@@ -19,23 +19,21 @@ HOLD_LOG = "hold.log"
 UP_SECONDS = 60.0
 SHELL_FILE = "shell.sh"
 
-GUIDE = """\
-The lab is up: client {client}, nodes {nodes}, a backend behind each, the switch {switch}. You are in a shell that sees them. Try:
-
-  leases                                     who holds what
-  status n1                                  what n1 announces, holds and sees (status n1 -o wide for all of it)
-  l2announce who {address}
-  on {client} ip neigh                              what the client's kernel believes
-  get {address}                             HTTP from the client: which backend answers
-  on {client} arping -c 3 -I {device} {address}       one reply each, from one MAC
-  on {client} ndisc6 {address6} {device}
-  on {switch} tcpdump -eni {bridge} arp or icmp6   every request and answer
-  stop n1 · crash n1 · start n1              SIGTERM · SIGKILL of both processes · start again
-  freeze n1 · thaw n1                        SIGSTOP and SIGCONT of the control process
-  on {switch} ip link set n1 down              pull n1's cable (up: put it back)
-  edit $LAB/manifests/policy.yaml            the agents follow the files
-
-`on NAME COMMAND` is `ip netns exec NAME COMMAND`. Leave with exit; the lab stays until `make lab-down`."""
+GUIDE = (
+    ("leases", "who holds what"),
+    ("status n1", "what n1 announces, holds and sees (status n1 -o wide for all of it)"),
+    ("l2announce who {address}", "who answers for it, from n1's view"),
+    ("on {client} ip neigh", "what the client's kernel believes"),
+    ("get {address}", "HTTP from the client: which backend answers"),
+    ("on {client} arping -c 3 -I {device} {address}", "one reply each, from one MAC"),
+    ("on {client} ndisc6 {address6} {device}", "the same by Neighbor Discovery"),
+    ("on {switch} tcpdump -eni {bridge} arp or icmp6", "every request and answer"),
+    ("stop n1 · crash n1 · start n1", "SIGTERM · SIGKILL of both processes · start again"),
+    ("freeze n1 · thaw n1", "SIGSTOP and SIGCONT of the control process"),
+    ("on {switch} ip link set n1 down", "pull n1's cable (up: put it back)"),
+    ("edit $LAB/manifests/policy.yaml", "the agents follow the files"),
+)
+"""What to try in the lab's shell, and what it shows."""
 
 GET = """\
 import http.client, sys
@@ -95,17 +93,7 @@ def hold() -> int:
 
 def shell_file(lab: Lab) -> str:
     """What bash reads at its start in a lab's shell: the functions that the guide names."""
-    topology = lab.topology
-    addresses = {item.address.version: str(item.address) for item in reversed(lab.services)}
-    guide = GUIDE.format(
-        client=topology.client.name,
-        nodes=", ".join(node.name for node in topology.nodes),
-        switch=topology.switch.name,
-        bridge=topology.switch.bridge,
-        device=topology.client.device,
-        address=addresses.get(4, next(iter(addresses.values()))),
-        address6=addresses.get(6, next(iter(addresses.values()))),
-    )
+    topology, guide = lab.topology, _guide(lab)
     starts = "\n".join(
         f"    {name}) setsid ip netns exec {name} {shlex.join(agent.command())} >>{shlex.quote(str(agent.log))} 2>&1 </dev/null & ;;"
         for name, agent in lab.agents.items()
@@ -140,6 +128,29 @@ guide() {{ cat <<'GUIDE'
 GUIDE
 }}
 """
+
+
+def _guide(lab: Lab) -> str:
+    """What the shell says first."""
+    client, switch = lab.topology.client, lab.topology.switch
+    addresses = {item.address.version: str(item.address) for item in reversed(lab.services)}
+    words = {
+        "client": client.name,
+        "switch": switch.name,
+        "bridge": switch.bridge,
+        "device": client.device,
+        "address": addresses.get(4, next(iter(addresses.values()))),
+        "address6": addresses.get(6, next(iter(addresses.values()))),
+    }
+    return "\n".join(
+        [
+            f"The lab is up: client {client.name}, nodes {', '.join(lab.agents)}, a backend behind each, switch {switch.name}. Try:",
+            "",
+            *(f"  {command.format(**words):<46} {shows}" for command, shows in GUIDE),
+            "",
+            "`on NAME COMMAND` is `ip netns exec NAME COMMAND`. Leave with exit; the lab stays until `make lab-down`.",
+        ]
+    )
 
 
 def shell() -> int:

@@ -166,7 +166,7 @@ class Request:
             self._process.deliver(self._network.queue.now + delay, lambda: self._settle(outcome))
 
     def _settle(self, outcome: WriteOutcome) -> None:
-        if not self._settled:
+        if not self._settled and self._life == self._process.life:  # a process has no replies to an earlier one's requests
             self._settled = True
             self._done(outcome)
 

@@ -130,3 +130,11 @@ def test_starting_again_and_again_sends_one_round(count: int) -> None:
     for _ in range(count):
         schedule.start(2, A, 4.0)
     assert [when for when, _, _ in run(schedule)] == [4.0, 5.0]
+
+
+def test_leftovers_of_a_round_begun_anew_do_not_count() -> None:
+    schedule = AnnouncementSchedule(offsets=(0.0, 1.0), gap=GAP)
+    for address in (A, B, A):
+        schedule.start(2, address, 0.0)
+    assert list(schedule.due(0.0)) == [(2, B)], "A has gone to the end of the queue"
+    assert run(schedule) == [(GAP, 2, A), (1.0, 2, B), (1.0 + GAP, 2, A)]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from l2announce.cli.captures import Captured, read_capture, write_capture
 from l2announce.cli.main import app
 from l2announce.errors import ConfigurationError
+from l2announce.responder.verdict import Verdict
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 ASKED = GOLDEN / "arp-who-has-broadcast"
@@ -161,3 +162,9 @@ def test_the_installed_program(tmp_path: Path) -> None:
     assert bad.returncode == 2
     assert bad.stdout == ""
     assert bad.stderr == f"l2announce: {missing}: No such file or directory; give a capture that can be read\n"
+
+
+def test_the_page_explains_every_verdict() -> None:
+    page = (GOLDEN.parent.parent / "docs" / "replay.md").read_text()
+    table = page.split("## Verdicts")[1].split("##")[0]
+    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == [verdict.value for verdict in Verdict]

@@ -1,0 +1,21 @@
+"""Announcements to claims."""
+
+from ipaddress import IPv4Address
+
+from l2announce.control.claims import claims_for
+from l2announce.control.policy import Announcement
+from l2announce.model.claim import Claim
+from l2announce.model.objects import NamespacedName
+
+ONE, OTHER = NamespacedName("shop", "a"), NamespacedName("shop", "b")
+VIP, SECOND = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+
+
+def test_one_claim_for_each_address_on_the_union_of_interfaces() -> None:
+    announcements = (
+        Announcement(ONE, VIP, frozenset({"eth0"})),
+        Announcement(OTHER, VIP, frozenset({"eth1"})),
+        Announcement(OTHER, SECOND, frozenset({"eth1"})),
+    )
+    assert claims_for(announcements, 9.0) == (Claim(VIP, frozenset({"eth0", "eth1"}), 9.0), Claim(SECOND, frozenset({"eth1"}), 9.0))
+    assert claims_for((), 9.0) == ()

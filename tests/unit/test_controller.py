@@ -1,0 +1,505 @@
+"""The composition of one node's decisions: what goes in, which writes and claim sets come out, in which order, and why not."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from ipaddress import IPv4Address
+from itertools import permutations
+
+import pytest
+
+from l2announce.control.blocker import Blocker
+from l2announce.control.controller import Controller
+from l2announce.control.election import State
+from l2announce.model.address import Address, Instant
+from l2announce.model.claim import ClaimSet
+from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.link import Device, Link
+from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
+from l2announce.model.report import Report
+from l2announce.model.timing import GATE_TIMEOUT, Timing
+
+A, B = NamespacedName("shop", "a"), NamespacedName("shop", "b")
+LEASE_A, LEASE_B = "cilium-l2announce-shop.a", "cilium-l2announce-shop.b"
+VIP_A, VIP_B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+MAC = b"\2\0\0\0\0\1"
+LINK = Link(1, "eth0", MAC)
+DEVICE = Device(1, "eth0", addresses=(IPv4Address("192.0.2.200"),), has_default_route=True, has_global_unicast_route=True)
+POLICY = AnnouncementPolicy("all", load_balancer_ips=True, node_selector=LabelSelector((("edge", "yes"),)))
+
+
+def service(key: NamespacedName, *addresses: Address) -> Service:
+    return Service(key, type="LoadBalancer", load_balancer_ips=addresses)
+
+
+def cluster(*services: Service) -> ClusterState:
+    return ClusterState({"n1": Node("n1", {"edge": "yes"})}, {each.key: each for each in services}, (), {"all": POLICY})
+
+
+TWO = cluster(service(A, VIP_A), service(B, VIP_B))
+JOINED = cluster(service(A, VIP_A), service(B, VIP_A, VIP_B))
+
+
+class Bench:
+    """A Controller of node n1 with a store that obeys and a clock; the responder obeys when told to."""
+
+    def __init__(self, state: ClusterState = TWO, leases: Iterable[Lease] = (), now: Instant = 1000.0) -> None:
+        self.now = now
+        self.controller = Controller("n1", Timing(), now)
+        self.version = 100
+        self.writes: list[LeaseWrite] = []
+        self.sent: list[ClaimSet] = []
+        self.controller.replace_cluster(state, now)
+        self.controller.replace_devices((DEVICE,), now)
+        self.controller.leases_listed(leases, now)
+
+    def look(self) -> list[LeaseWrite]:
+        """One turn of the agent."""
+        self.controller.handle_timer(self.now)
+        writes = self.controller.next_writes(self.now)
+        claims = self.controller.claim_set(self.now)
+        if claims is not None:
+            self.sent.append(claims)
+        timer = self.controller.next_timer()
+        assert timer is None or timer > self.now
+        self.writes += writes
+        return writes
+
+    def grant(self, write: LeaseWrite) -> Lease:
+        self.version += 1
+        return Lease(write.name, write.holder_identity, write.lease_duration, str(self.version))
+
+    def settle(self) -> None:
+        """Turns until nothing is written any more; the store grants everything, and the watch shows it."""
+        while writes := self.look():
+            for write in writes:
+                lease = self.grant(write)
+                self.controller.write_succeeded(write.name, lease, self.now, self.now)
+                self.controller.lease_observed(write.name, lease, self.now)
+
+    def report(self, *links: Link, generation: int | None = None) -> None:
+        applied = self.controller.generation if generation is None else generation
+        self.controller.receive_report(Report(applied, self.now, links), self.now)
+
+    def run(self, seconds: float, *links: Link) -> None:
+        """Time passes with heartbeats."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(self.now + 0.5, end)
+            self.report(*(links or (LINK,)))
+            self.settle()
+
+    @property
+    def claimed(self) -> set[Address]:
+        return {claim.address for claim in self.sent[-1].claims}
+
+
+def holding(state: ClusterState = TWO) -> Bench:
+    """Holds everything, and the responder said that it obeys."""
+    bench = Bench(state)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    return bench
+
+
+def test_nothing_before_everything_was_seen_once() -> None:
+    controller = Controller("n1", Timing(), 0.0)
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: controller.replace_cluster(TWO, 0.0),
+        lambda: controller.replace_devices((DEVICE,), 0.0),
+        lambda: controller.leases_listed((), 0.0),
+    )
+    controller.lease_observed(LEASE_A, None, 0.0)
+    for step in steps:
+        step()
+        assert not controller.is_ready
+        assert controller.blocker(LEASE_A, 0.0) is Blocker.NOT_READY
+        assert controller.next_writes(0.0) == []
+        assert controller.claim_set(0.0) is None
+        assert controller.next_timer() is None
+    controller.receive_report(Report(-1, 0.0, (LINK,)), 0.0)
+    assert controller.is_ready
+    assert {write.name for write in controller.next_writes(0.1)} == {LEASE_A, LEASE_B}
+
+
+def test_devices_before_objects() -> None:
+    controller = Controller("n1", Timing(), 0.0)
+    controller.replace_devices((DEVICE,), 0.0)
+    controller.replace_devices((DEVICE,), 0.0)
+    assert controller.addresses_of(A) == ()
+    controller.replace_cluster(TWO, 0.0)
+    assert controller.addresses_of(A) == (VIP_A,)
+    assert controller.addresses_of(NamespacedName("shop", "z")) == ()
+    assert {wanted.address for wanted in controller.wanted(LEASE_A)} == {VIP_A}
+
+
+def test_from_free_leases_to_claims() -> None:
+    bench = holding()
+    assert {write.verb for write in bench.writes} == {Verb.ACQUIRE}
+    assert [write.annotations for write in bench.writes] == [{INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:01"}] * 2
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert set(bench.controller.held) == {LEASE_A, LEASE_B}
+    assert all(claim.interfaces == {"eth0"} for claim in bench.sent[-1].claims)
+    assert all(1013.0 < claim.deadline < 1015.0 for claim in bench.sent[-1].claims)
+    lease = bench.controller.lease(LEASE_A)
+    assert lease is not None
+    assert lease.holder_identity == "n1"
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_replaying_the_same_inputs_changes_nothing() -> None:
+    bench = holding()
+    sent, writes = len(bench.sent), len(bench.writes)
+    for _ in range(3):
+        bench.controller.replace_cluster(TWO, bench.now)
+        bench.controller.replace_devices((DEVICE,), bench.now)
+        bench.controller.leases_listed([lease for name in bench.controller.held if (lease := bench.controller.lease(name))], bench.now)
+        bench.report(LINK)
+        bench.settle()
+    assert (len(bench.sent), len(bench.writes)) == (sent, writes)
+
+
+def test_extensions_are_gathered_losses_are_not() -> None:
+    bench = holding()
+    bench.run(20.0)
+    renewals = [write for write in bench.writes if write.verb is Verb.RENEW]
+    assert len(renewals) == 2 * 4
+    assert len(bench.sent) <= 2 + 4 * 2
+    before = len(bench.sent)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    bench.look()
+    assert len(bench.sent) == before + 1
+    assert bench.claimed == {VIP_A}
+
+
+def test_an_extension_waits_a_tenth_of_the_renew_deadline_and_has_a_timer() -> None:
+    bench = holding()
+    elector = bench.controller.electors[LEASE_A]
+    due = elector.next_timer()
+    assert due is not None
+    bench.run(due - 0.1 - bench.now)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)  # something is sent just before the renewal
+    bench.settle()
+    sent, written = len(bench.sent), len(bench.writes)
+    bench.now = due
+    bench.report(LINK)
+    bench.settle()
+    assert (Verb.RENEW, LEASE_A) in [(write.verb, write.name) for write in bench.writes[written:]]
+    assert len(bench.sent) == sent
+    assert bench.controller.next_timer() == pytest.approx(due - 0.1 + 0.5)
+    bench.now = due + 0.4
+    bench.report(LINK)
+    bench.look()
+    assert len(bench.sent) == sent + 1
+
+
+def test_a_withdrawal_is_confirmed_before_the_lease_is_released() -> None:
+    bench = holding()
+    obeyed = bench.controller.generation
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    assert bench.look() == []
+    bench.report(LINK, generation=obeyed)
+    assert bench.look() == []
+    bench.report(LINK)
+    (release,) = bench.look()
+    assert (release.verb, release.name, release.annotations) == (Verb.RELEASE, LEASE_B, {})
+    bench.controller.write_succeeded(LEASE_B, bench.grant(release), bench.now, bench.now)
+    bench.settle()
+    assert set(bench.controller.electors) == {LEASE_A}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        replace(TWO, policies={}),
+        replace(TWO, services={}),
+        replace(TWO, nodes={"n1": Node("n1")}),
+        replace(TWO, services={key: replace(each, external_traffic_policy="Local") for key, each in TWO.services.items()}),
+    ],
+    ids=["policy deleted", "Services deleted", "label changed", "no local endpoint"],
+)
+def test_what_ends_the_selection_ends_the_claims_then_the_leases(state: ClusterState) -> None:
+    bench = holding()
+    bench.controller.replace_cluster(state, bench.now)
+    bench.look()
+    assert bench.sent[-1].claims == ()
+    bench.run(0.5)
+    assert [write.verb for write in bench.writes[-2:]] == [Verb.RELEASE] * 2
+    assert list(bench.controller.held) == []
+
+
+def test_an_endpoint_that_comes_brings_local_services() -> None:
+    services = {A: replace(service(A, VIP_A), external_traffic_policy="Local")}
+    bench = Bench(replace(TWO, services=services))
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    assert bench.sent[-1].claims == ()
+    bench.controller.replace_cluster(replace(TWO, services=services, endpoints=(Endpoint(A, "n1"),)), bench.now)
+    bench.settle()
+    assert bench.claimed == {VIP_A}
+
+
+def test_device_gone_and_back() -> None:
+    bench = holding()
+    bench.controller.replace_devices((), bench.now)
+    bench.run(0.5)
+    assert bench.sent[-1].claims == ()
+    bench.controller.replace_devices((DEVICE,), bench.now)
+    bench.run(4.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+
+
+def test_carrier_lost() -> None:
+    bench = holding()
+    bench.report(replace(LINK, carrier=False))
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_CARRIER
+    bench.look()
+    assert bench.sent[-1].claims == ()
+
+
+def test_an_address_that_changes_goes_out_at_once() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(cluster(service(A, IPv4Address("192.0.2.77")), service(B, VIP_B)), bench.now)
+    bench.look()
+    assert bench.claimed == {IPv4Address("192.0.2.77"), VIP_B}
+
+
+def test_a_silent_responder_costs_the_leases_but_only_after_their_deadlines() -> None:
+    bench = holding()
+    deadline = max(claim.deadline for claim in bench.sent[-1].claims)
+    gate = bench.controller.next_timer()
+    assert gate == bench.now + GATE_TIMEOUT
+    bench.now = gate
+    bench.look()
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.GATE_CLOSED
+    assert bench.sent[-1].claims == ()
+    bench.now = deadline - 0.01
+    assert bench.look() == []
+    bench.now = deadline
+    assert {write.verb for write in bench.look()} == {Verb.RELEASE}
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_lost_responder(dead: bool) -> None:
+    """Dead: nothing answers, release now. Merely disconnected: it may answer until its deadline."""
+    bench = holding()
+    bench.controller.responder_lost(bench.now, dead)
+    writes = bench.look()
+    assert not bench.controller.is_ready
+    assert {write.verb for write in writes} == ({Verb.RELEASE} if dead else set())
+    if not dead:
+        bench.now = 1014.0
+        released = bench.look()
+        assert {(write.verb, write.name) for write in released} == {(Verb.RELEASE, LEASE_A), (Verb.RELEASE, LEASE_B)}
+
+
+def ours(name: str = LEASE_A) -> Lease:
+    return Lease(name, "n1", 15.0, "7")
+
+
+def test_an_adopted_responder_is_told_nothing_before_its_leases_are_resumed() -> None:
+    bench = Bench(leases=[ours(), ours(LEASE_B)])
+    bench.report(LINK, generation=57)
+    first, second = bench.look()
+    assert {first.verb, second.verb} == {Verb.RENEW}
+    assert bench.sent == []
+    bench.controller.write_succeeded(first.name, bench.grant(first), bench.now, bench.now)
+    bench.look()
+    assert bench.sent == []
+    bench.controller.write_succeeded(second.name, bench.grant(second), bench.now, bench.now)
+    bench.look()
+    assert bench.claimed == {VIP_A, VIP_B}
+
+
+def test_generations_go_on_where_an_earlier_life_stopped() -> None:
+    """Or else what it obeyed would look like a confirmation."""
+    bench = Bench(leases=[ours()])
+    bench.report(LINK, generation=57)
+    bench.settle()
+    assert bench.sent[0].generation == 58
+    bench.controller.replace_cluster(replace(TWO, services={}), bench.now)
+    bench.look()
+    bench.report(LINK, generation=58)
+    assert bench.look() == []
+    bench.report(LINK, generation=59)
+    assert {write.verb for write in bench.look()} == {Verb.RELEASE}
+
+
+def test_adoption_waits_a_lease_duration_at_most() -> None:
+    """One lease is resumed and extended; the other never gets an answer: no busy loop, then what is held is claimed."""
+    bench = Bench(leases=[ours(), ours(LEASE_B)])
+    started = bench.now
+    while bench.now < started + 15.0:
+        assert bench.sent == []
+        bench.report(LINK, generation=57)
+        for write in bench.look():
+            if write.name == LEASE_A:
+                bench.controller.write_succeeded(LEASE_A, bench.grant(write), bench.now, bench.now)
+        bench.now += 0.5
+        timer = bench.controller.next_timer()
+        assert timer is not None
+        assert timer <= started + 15.0
+    bench.look()
+    assert bench.claimed == {VIP_A}
+
+
+def test_a_lease_that_another_has_taken_is_not_resumed() -> None:
+    bench = Bench(cluster(service(A, VIP_A)), [ours()])
+    bench.report(LINK, generation=57)
+    (write,) = bench.look()
+    bench.controller.write_failed(write.name, Conflict(Lease(LEASE_A, "n2", 15.0, "8")), bench.now)
+    bench.look()
+    assert bench.sent[-1].claims == ()
+
+
+def test_a_lost_lease_is_withdrawn_at_once() -> None:
+    bench = holding()
+    bench.controller.lease_observed(LEASE_A, Lease(LEASE_A, "n2", 15.0, "999"), bench.now)
+    assert bench.look() == []
+    assert bench.claimed == {VIP_B}
+
+
+def test_an_unreachable_store_leaves_the_deadline() -> None:
+    bench = holding()
+    deadline = bench.controller.electors[LEASE_A].deadline
+    assert deadline is not None
+    while bench.now < deadline:
+        bench.now = min(bench.now + 0.5, deadline)
+        bench.report(LINK)
+        for write in bench.look():
+            bench.controller.write_failed(write.name, Unreachable("refused"), bench.now)
+    assert list(bench.controller.held) == []
+    assert bench.controller.electors[LEASE_A].state is State.RESUMING
+
+
+def test_a_joined_group_waits_for_the_owner_of_its_member() -> None:
+    bench = Bench(JOINED, [Lease(LEASE_B, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    assert bench.look() == []
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.MEMBER_HELD_ELSEWHERE
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "", 1.0, "8"), bench.now)
+    (write,) = bench.look()
+    assert (write.verb, write.name) == (Verb.ACQUIRE, LEASE_A)
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_a_joined_group_goes_on_when_the_member_expires() -> None:
+    bench = Bench(JOINED, [Lease(LEASE_B, "n2", 15.0, "7")])
+    started = bench.now
+    while bench.now < started + 15.0:
+        bench.report(LINK, generation=0)
+        assert bench.look() == []
+        bench.now += 1.0
+    bench.report(LINK, generation=bench.controller.generation)
+    assert [write.name for write in bench.look()] == [LEASE_A]
+
+
+def test_a_group_splits_and_joins() -> None:
+    bench = holding(JOINED)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert list(bench.controller.held) == [LEASE_A]
+    bench.controller.replace_cluster(TWO, bench.now)
+    bench.settle()
+    assert VIP_B not in {claim.address for claim in bench.sent[-2].claims}
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert set(bench.controller.held) == {LEASE_A, LEASE_B}
+    bench.controller.replace_cluster(JOINED, bench.now)
+    bench.run(1.0)
+    assert list(bench.controller.held) == [LEASE_A]
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert (bench.writes[-1].verb, bench.writes[-1].name) == (Verb.RELEASE, LEASE_B)
+
+
+def test_stop_ends_answers_first_then_leases() -> None:
+    bench = holding()
+    bench.controller.stop(bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.STOPPING
+    assert bench.look() == []
+    assert bench.sent[-1].claims == ()
+    assert not bench.controller.is_stopped
+    bench.report(LINK)
+    writes = bench.look()
+    assert {write.verb for write in writes} == {Verb.RELEASE}
+    for write in writes:
+        assert not bench.controller.is_stopped
+        bench.controller.write_succeeded(write.name, bench.grant(write), bench.now, bench.now)
+    bench.look()
+    assert bench.controller.is_stopped
+
+
+def test_the_first_in_rank_takes_a_free_lease_first() -> None:
+    nodes = {name: Node(name, {"edge": "yes"}) for name in ("n1", "n2", "n3")}
+    firsts = []
+    for name in nodes:
+        controller = Controller(name, Timing(), 0.0)
+        controller.replace_cluster(replace(cluster(service(A, VIP_A)), nodes=nodes), 0.0)
+        controller.replace_devices((DEVICE,), 0.0)
+        controller.leases_listed((), 0.0)
+        controller.receive_report(Report(-1, 0.0, (LINK,)), 0.0)
+        at = 0.0
+        while at < 1.0 and not controller.next_writes(at):
+            controller.claim_set(at)
+            at = controller.next_timer() or 1.0
+            controller.handle_timer(at)
+        firsts.append(round(at, 3))
+    assert sorted(firsts) == [0.0, 0.05, 0.1]
+
+
+def test_a_lease_seen_before_its_service() -> None:
+    """What a lease did before anybody was a candidate for it counts: it expires from when it was first seen."""
+    bench = Bench(replace(TWO, services={}), [Lease(LEASE_A, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.look()
+    started = bench.now
+    bench.run(10.0)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    bench.run(started + 14.9 - bench.now)
+    assert bench.writes == []
+    bench.run(0.2)
+    assert bench.writes[0].verb is Verb.ACQUIRE
+
+
+def test_a_lease_that_vanished_before_its_service_came() -> None:
+    bench = Bench(replace(TWO, services={}), [Lease(LEASE_A, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    started = bench.now
+    bench.controller.leases_listed((), bench.now)
+    assert bench.controller.lease(LEASE_A) is None
+    bench.run(1.0)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    bench.run(started + 14.9 - bench.now)
+    assert bench.writes == []
+    bench.run(0.2)
+    assert bench.writes[0].verb is Verb.ACQUIRE
+
+
+def test_claims_follow_from_the_state_not_from_the_order_of_events() -> None:
+    """C1: every order of the last word of each source, each given twice, ends in the same claims and the same leases."""
+    final = cluster(service(A, VIP_B), service(B, VIP_A, VIP_B))
+    ends = set()
+    for order in permutations(range(4)):
+        bench = holding()
+        lease = Lease(LEASE_B, "", 1.0, "900")
+        steps: tuple[Callable[[], None], ...] = (
+            lambda bench=bench: bench.controller.replace_cluster(final, bench.now),  # type: ignore[misc]
+            lambda bench=bench: bench.controller.replace_devices((replace(DEVICE, up=True),), bench.now),  # type: ignore[misc]
+            lambda bench=bench, lease=lease: bench.controller.lease_observed(LEASE_B, lease, bench.now),  # type: ignore[misc]
+            lambda bench=bench: bench.report(replace(LINK, mac=b"\2\0\0\0\0\2")),  # type: ignore[misc]
+        )
+        for position in (*order, *order):
+            steps[position]()
+            bench.settle()
+        bench.run(3.0)
+        ends.add((frozenset((claim.address, claim.interfaces) for claim in bench.sent[-1].claims), frozenset(bench.controller.held)))
+    assert ends == {(frozenset({(VIP_A, frozenset({"eth0"})), (VIP_B, frozenset({"eth0"}))}), frozenset({LEASE_A}))}
+
+
+def test_a_member_that_left_its_group_wakes_nobody() -> None:
+    bench = Bench(JOINED, [Lease(LEASE_B, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.look()
+    bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
+    bench.settle()
+    assert bench.claimed == {VIP_A}
+    bench.run(16.0)
+    assert bench.claimed == {VIP_A}

@@ -1,0 +1,62 @@
+"""Leases with the moment when their present version was first seen."""
+
+from l2announce.control.election import LeaseElector, State
+from l2announce.control.observed import ObservedLeases
+from l2announce.model.lease import Lease
+from l2announce.model.timing import Timing
+
+LEASE = Lease("a", "n2", 15.0, "1")
+
+
+def test_ready_after_the_first_list() -> None:
+    leases = ObservedLeases()
+    leases.lease_observed("a", None, 0.0)
+    assert not leases.is_ready
+    assert leases.list_received([LEASE], 1.0) == {"a": LEASE}
+    assert leases.is_ready
+    assert leases.present("a") == LEASE
+    assert leases.present("b") is None
+
+
+def test_a_repeated_version_does_not_lengthen_anything() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE], 1.0)
+    leases.list_received([LEASE], 5.0)
+    assert leases.foreign_until("a", "n1") == 16.0
+    leases.lease_observed("a", Lease("a", "n2", 15.0, "2"), 6.0)
+    assert leases.foreign_until("a", "n1") == 21.0
+
+
+def test_who_is_foreign() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE, Lease("free", "", 1.0, "1")], 1.0)
+    assert leases.foreign_until("a", "n2") is None
+    assert leases.foreign_until("free", "n1") is None
+    assert leases.foreign_until("unknown", "n1") is None
+
+
+def test_a_lease_that_vanished_counts_from_its_disappearance() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE], 1.0)
+    leases.list_received([], 5.0)
+    leases.lease_observed("a", None, 9.0)
+    assert leases.present("a") is None
+    assert leases.foreign_until("a", "n1") == 20.0
+    leases.lease_observed("a", LEASE, 30.0)
+    assert leases.foreign_until("a", "n1") == 45.0
+
+
+def test_replay_gives_an_elector_the_past() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE], 1.0)
+    elector = LeaseElector("a", "n1", Timing())
+    leases.replay(elector, 10.0)
+    assert elector.expires_at == 16.0
+    leases.lease_observed("a", None, 5.0)
+    late = LeaseElector("a", "n1", Timing())
+    leases.replay(late, 10.0)
+    assert late.expires_at == 20.0
+    new = LeaseElector("b", "n1", Timing())
+    leases.replay(new, 10.0)
+    new.set_eligible(True, 10.0)
+    assert new.state is State.ACQUIRING
