@@ -35,11 +35,16 @@ def default_run_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One agent. ``responder_socket`` is where its responder process listens."""
+    """One agent. ``responder_socket`` is where its responder process listens.
+
+    Its cluster is the directory ``manifests``, else the API server of ``kubeconfig`` and ``context``, else that of the pod it runs in.
+    """
 
     node_name: str
-    manifests: Path
     timing: Timing
+    manifests: Path | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
     devices: tuple[str, ...] = ()
     lease_namespace: str = "kube-system"
     lease_name_style: Literal["dot", "dash"] = "dot"
@@ -56,7 +61,13 @@ class Settings:
             raise ConfigurationError(
                 f"--lease-namespace {self.lease_namespace!r}: not a namespace name (lower case letters, digits and '-')"
             )
-        if not self.manifests.is_dir():
+        if self.manifests is not None and (self.kubeconfig is not None or self.context is not None):
+            raise ConfigurationError("--manifests and --kubeconfig: give one of them, as an agent has one cluster")
+        if self.context is not None and self.kubeconfig is None:
+            raise ConfigurationError(f"--context {self.context}: there is no kubeconfig; name it by --kubeconfig FILE")
+        if self.kubeconfig is not None and not self.kubeconfig.is_file():
+            raise ConfigurationError(f"--kubeconfig {self.kubeconfig}: no such file; create it, or name the one of your cluster")
+        if self.manifests is not None and not self.manifests.is_dir():
             raise ConfigurationError(f"--manifests {self.manifests}: no such directory; create it, or name the one with your YAML files")
         for pattern in self.devices:
             try:

@@ -70,7 +70,13 @@ def _env(name: str) -> str:
 
 def agent(
     node_name: Annotated[str, typer.Option(envvar=_env("NODE_NAME"), help="The name of this Kubernetes node.")],
-    manifests: Annotated[Path, typer.Option(envvar=_env("MANIFESTS"), help="Directory of YAML manifests: the embedded cluster.")],
+    manifests: Annotated[
+        Path | None, typer.Option(envvar=_env("MANIFESTS"), help="Directory of YAML manifests: the embedded cluster, no Kubernetes.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(envvar=_env("KUBECONFIG"), help="The API server to use. Default: that of the pod we run in.")
+    ] = None,
+    context: Annotated[str | None, typer.Option(envvar=_env("CONTEXT"), help="Of the kubeconfig. Default: its current one.")] = None,
     devices: Annotated[
         list[str] | None,
         typer.Option(envvar=_env("DEVICES"), help="RE2 expression for interfaces that may announce; repeatable. Default: detected."),
@@ -101,6 +107,8 @@ def agent(
     settings = Settings(
         node_name=node_name,
         manifests=manifests,
+        kubeconfig=kubeconfig,
+        context=context,
         timing=Timing(
             lease_duration=parse_duration(lease_duration, "--lease-duration"),
             renew_deadline=parse_duration(lease_renew_deadline, "--lease-renew-deadline"),
@@ -119,19 +127,17 @@ def agent(
 
 def run_agent(settings: Settings) -> int:
     """Start or adopt the responder, then be the control process. Returns the exit code."""
+    from l2announce.agent.clusters import open_cluster
     from l2announce.agent.control import ControlProcess
     from l2announce.agent.responder_child import ResponderChild
     from l2announce.kernel.clock import BootClock
     from l2announce.kernel.loop import new_event_loop
-    from l2announce.manifests.cluster import ManifestCluster
-    from l2announce.manifests.leases import FileLeases
 
     child = ResponderChild(settings.responder_socket)
 
     async def control() -> int:
-        cluster = ManifestCluster(settings.manifests)
-        leases = FileLeases(settings.manifests, settings.lease_namespace)
-        return await ControlProcess(settings, cluster, leases, BootClock(), child).run()
+        async with open_cluster(settings) as (cluster, leases):
+            return await ControlProcess(settings, cluster, leases, BootClock(), child).run()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(control())

@@ -8,7 +8,6 @@ is told until it has listed, so that what is held is not given up for want of ob
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from l2announce.errors import ApiError
@@ -62,12 +61,15 @@ class KubeCluster:
         self._tables: tuple[Table[Any], ...] = (self._crd, self._nodes, self._policies, self._services, self._slices)
         self._followed: dict[str, tuple[Resource, asyncio.Task[None]]] = {}
         self._happened = asyncio.Event()
+        self._mistake: BaseException | None = None
 
     async def states(self) -> AsyncIterator[model.ClusterState]:
         """The whole state once all that is needed was listed, then after every change that makes a difference, 10 to 40 ms after it."""
         previous: model.ClusterState | None = None
         try:
             while True:
+                if self._mistake is not None:
+                    raise self._mistake
                 self._follow_what_is_needed()
                 if all(table.is_complete for table in self._tables):
                     state = self._state()
@@ -135,7 +137,7 @@ class KubeCluster:
             return
         table.is_complete = False
         task = asyncio.get_running_loop().create_task(self._feed(resource, table))
-        task.add_done_callback(_raise)
+        task.add_done_callback(self._ended)
         self._followed[table.kind] = (resource, task)
 
     def _unfollow(self, kind: str) -> None:
@@ -147,6 +149,12 @@ class KubeCluster:
 
         async for change in Reflector(self._transport, resource, failing=tell).changes():
             self._note(table.apply(change))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A reflector ends only when it is cancelled, or by a mistake in here, which ends all."""
+        if not task.cancelled() and (err := task.exception()) is not None:
+            self._mistake = err
+            self._happened.set()
 
     # -- what is known
 
@@ -183,10 +191,3 @@ def _decode_crd(octets: bytes) -> Decoded[frozenset[str]]:
     established = any(c.type == "Established" and c.status == "True" for c in (crd.status or schema.CrdStatus()).conditions or ())
     served = (version.name for version in (crd.spec or schema.CrdSpec()).versions or () if version.served)
     return Decoded(ObjectKey("CustomResourceDefinition", "", CRD_NAME), frozenset(served) if established else frozenset())
-
-
-def _raise(task: asyncio.Task[None]) -> None:
-    """A reflector ends only when it is cancelled, or by a mistake in here, which must not be silent."""
-    with suppress(asyncio.CancelledError):
-        if (err := task.exception()) is not None:
-            task.get_loop().call_exception_handler({"message": "a watch ended", "exception": err, "task": task})

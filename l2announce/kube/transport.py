@@ -16,7 +16,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from l2announce import __version__
-from l2announce.errors import ApiError, GoneError
+from l2announce.errors import ApiError, ConfigurationError, GoneError
 from l2announce.kube.credentials import Credentials
 
 JSON = "application/json"
@@ -69,6 +69,10 @@ class Transport:
         self._client: _RestClient | None = None
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Read the credentials now. ConfigurationError when they cannot be used; otherwise that shows at the first request."""
+        await self._open()
 
     async def request(
         self,
@@ -166,7 +170,11 @@ class Transport:
                 return True
             if time.monotonic() - self._loaded_at < RELOAD_INTERVAL:
                 return False
-            await self._load()
+            try:
+                await self._load()
+            except ConfigurationError as err:  # what was good at the start is not for now; it may be again
+                self._loaded_at = time.monotonic()
+                raise ApiError(0, str(err)) from err
             return True
 
     async def _load(self) -> None:

@@ -1,0 +1,36 @@
+"""Which cluster an agent works on: the adapters behind the ports of control/ports.py, as its settings ask for."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from l2announce.agent.settings import Settings
+from l2announce.control.ports import Cluster, LeaseStore
+
+OBJECT_CONNECTIONS = 8
+"""For lists and watches: one for each of five resources, and room for those that take the place of another."""
+LEASE_CONNECTIONS = 17
+"""One watch, and as many writes at a time as there are others."""
+
+
+@asynccontextmanager
+async def open_cluster(settings: Settings) -> AsyncIterator[tuple[Cluster, LeaseStore]]:
+    """The objects and the leases; ConfigurationError when there is no such cluster. Leases never wait behind objects."""
+    if settings.manifests is not None:
+        from l2announce.manifests.cluster import ManifestCluster
+        from l2announce.manifests.leases import FileLeases
+
+        yield ManifestCluster(settings.manifests), FileLeases(settings.manifests, settings.lease_namespace)
+        return
+    from l2announce.kube.cluster import KubeCluster
+    from l2announce.kube.credentials import from_kubeconfig, from_service_account
+    from l2announce.kube.leases import KubeLeases
+    from l2announce.kube.transport import Transport
+
+    credentials = from_kubeconfig(settings.kubeconfig, settings.context) if settings.kubeconfig else from_service_account()
+    objects, leases = Transport(credentials, OBJECT_CONNECTIONS), Transport(credentials, LEASE_CONNECTIONS)
+    try:
+        await objects.open()
+        yield KubeCluster(objects), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
+    finally:
+        await objects.close()
+        await leases.close()
