@@ -1,7 +1,7 @@
 """The octets of a list or a watch -> items and events. Sans-IO: fed with chunks, cut anywhere."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -9,7 +9,7 @@ from l2announce.errors import ApiError, GoneError
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
+    resource_version: str
     next_page: str = msgspec.field(default="", name="continue")
 
 
@@ -24,9 +24,18 @@ class _Event(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct, rename="camel"):
+    resource_version: str
     name: str = ""
     namespace: str = ""
-    resource_version: str = ""
+
+
+class _Key(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    namespace: str = ""
+
+
+class _Named(msgspec.Struct):
+    metadata: _Key
 
 
 class _Head(msgspec.Struct):
@@ -62,14 +71,18 @@ class WatchEvent:
 _LIST = msgspec.json.Decoder(_List)
 _EVENT = msgspec.json.Decoder(_Event)
 _HEAD = msgspec.json.Decoder(_Head)
+_NAMED = msgspec.json.Decoder(_Named)
 _FAILURE = msgspec.json.Decoder(_Failure)
+_BAD = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 def decode_page(octets: bytes) -> Page:
-    """The answer to a list. ApiError when it is none."""
+    """The answer to a list. ApiError when it is none, or when one of its items has no name."""
     try:
         page = _LIST.decode(octets)
-    except msgspec.MsgspecError as err:
+        for item in page.items or ():
+            _NAMED.decode(item)
+    except _BAD as err:
         raise ApiError(0, f"the API server answered with something that is not a list: {err}") from err
     return Page(tuple(bytes(item) for item in page.items or ()), page.metadata.resource_version, page.metadata.next_page)
 
@@ -77,10 +90,10 @@ def decode_page(octets: bytes) -> Page:
 def decode_key(octets: bytes) -> tuple[str, str]:
     """Namespace and name of an object. ApiError when it has none."""
     try:
-        head = _HEAD.decode(octets)
-    except msgspec.MsgspecError as err:
-        raise ApiError(0, f"the API server sent an object without metadata: {err}") from err
-    return head.metadata.namespace, head.metadata.name
+        key = _NAMED.decode(octets).metadata
+    except _BAD as err:
+        raise ApiError(0, f"the API server sent an object without a name: {err}") from err
+    return key.namespace, key.name
 
 
 class WatchDecoder:
@@ -106,12 +119,14 @@ def _decode_event(line: bytes) -> WatchEvent:
         match event.type:
             case "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK":
                 meta = _HEAD.decode(octets).metadata
+                if event.type != "BOOKMARK":
+                    _NAMED.decode(octets)
                 return WatchEvent(event.type, meta.namespace, meta.name, meta.resource_version, octets)
             case "ERROR":
                 failure = _FAILURE.decode(octets)
             case _:
                 raise ApiError(0, f"the API server sent a watch event of the unknown type {event.type!r}")
-    except msgspec.MsgspecError as err:
+    except _BAD as err:
         raise ApiError(0, f"the API server sent something that is not a watch event: {err}") from err
     said = f"watch: {failure.reason}: {failure.message}"
     raise GoneError(410, said) if failure.code == 410 else ApiError(failure.code, said)
