@@ -30,6 +30,7 @@ async def open_cluster(settings: Settings) -> AsyncIterator[tuple[Cluster, Lease
     objects, leases = Transport(credentials, OBJECT_CONNECTIONS), Transport(credentials, LEASE_CONNECTIONS)
     try:
         await objects.open()
+        await leases.open()
         yield KubeCluster(objects), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
     finally:
         await objects.close()

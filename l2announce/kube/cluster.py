@@ -8,6 +8,7 @@ is told until it has listed, so that what is held is not given up for want of ob
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from l2announce.errors import ApiError
@@ -147,8 +148,9 @@ class KubeCluster:
         def tell(err: ApiError | None) -> None:
             self._note(table.fail(err))
 
-        async for change in Reflector(self._transport, resource, failing=tell).changes():
-            self._note(table.apply(change))
+        async with aclosing(Reflector(self._transport, resource, failing=tell).changes()) as changes:
+            async for change in changes:
+                self._note(table.apply(change))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A reflector ends only when it is cancelled, or by a mistake in here, which ends all."""

@@ -6,6 +6,7 @@ A write is one request, a POST or a PUT with the resource version, without a GET
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 
 from l2announce.control.ports import LeaseObserved, LeasesListed
@@ -34,12 +35,13 @@ class KubeLeases:
 
     async def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
         """LeasesListed, then each change; after a gap LeasesListed again. Never ends."""
-        async for change in Reflector(self._transport, Resource(self._path)).changes():
-            if isinstance(change, Listed):
-                leases = (_decode(item) for item in change.items)
-                yield LeasesListed(tuple(lease for lease in leases if lease is not None))
-            else:
-                yield LeaseObserved(change.name, None if change.type == "DELETED" else _decode(change.octets))
+        async with aclosing(Reflector(self._transport, Resource(self._path)).changes()) as changes:
+            async for change in changes:
+                if isinstance(change, Listed):
+                    leases = (_decode(item) for item in change.items)
+                    yield LeasesListed(tuple(lease for lease in leases if lease is not None))
+                else:
+                    yield LeaseObserved(change.name, None if change.type == "DELETED" else _decode(change.octets))
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Conflict when somebody else was first, or the lease is gone."""

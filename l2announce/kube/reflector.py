@@ -5,7 +5,9 @@ version is there another list. Tells what changed; keeps nothing but the version
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from random import randint
 from typing import TypeAlias
@@ -27,6 +29,10 @@ SILENCE = 90.0
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 10.0
 """Seconds between two attempts: drawn from 0 to a limit that doubles from the first to the longest."""
+LONGEST_ASKED_WAIT = 60.0
+"""Seconds that a server's Retry-After is obeyed at most."""
+SHORT = 1.0
+"""A watch that ends within so many seconds counts as a failure."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,47 +71,65 @@ class Reflector:
     failing: Callable[[ApiError | None], None] = lambda _: None
     """Told of each failure, and of None when things are well again."""
     _version: str = ""
+    _in_doubt: bool = False
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncGenerator[Change, None]:
         """Listed first, then WatchEvents (no bookmarks), after a gap Listed again. Never ends."""
         while True:
             async for attempt in self._attempts():
                 with attempt:
-                    async for change in self._round():
-                        yield change
+                    async with aclosing(self._round()) as changes:
+                        async for change in changes:
+                            yield change
 
-    async def _round(self) -> AsyncIterator[Change]:
+    async def _round(self) -> AsyncGenerator[Change, None]:
         """A list where there is no version to go on from, then one watch to its end.
 
-        What fails after something came ends the round, so that the waits begin anew; a watch that ends with nothing, not even a bookmark,
-        counts as a failure.
+        A watch that lasted ends the round, so that the waits begin anew; one that ended soon counts as a failure, whatever it told, so
+        that a server which takes and drops us is not asked without pause.
         """
+        if self._version and self._in_doubt and not await self._is_known():
+            self._version = ""
         if not self._version:
             page = await self._list()
             self._version = page.resource_version
             self.failing(None)
             yield Listed(page.items)
-        came = False
-        decoder = WatchDecoder()
+        self._in_doubt = True
+        began = time.monotonic()
         try:
-            async with self.transport.stream(self.resource.path, self._watch_query(), self.silence) as chunks:
-                self.failing(None)
-                async for chunk in chunks:
-                    for event in decoder.feed(chunk):
-                        came = True
-                        self._version = event.resource_version
-                        if event.type != "BOOKMARK":
-                            yield event
+            async with aclosing(self._watch()) as events:
+                async for event in events:
+                    yield event
+            ended: ApiError = ApiError(0, f"the API server ended a watch after {time.monotonic() - began:.3f} s")
+            self._in_doubt = False
         except GoneError as err:
-            _log.info("%s: listing again: %s", self.resource.path, err)
             self._version = ""
+            ended = err
         except ApiError as err:
-            if not came:
-                raise
-            self._tell(err)
-        else:
-            if not came:
-                raise ApiError(0, "the API server ended a watch that had told nothing")
+            ended = err
+        if time.monotonic() - began < SHORT:
+            raise ended
+        self._tell(ended)
+
+    async def _watch(self) -> AsyncGenerator[WatchEvent, None]:
+        decoder = WatchDecoder()
+        async with self.transport.stream(self.resource.path, self._watch_query(), self.silence) as chunks:
+            self.failing(None)
+            async for chunk in chunks:
+                for event in decoder.feed(chunk):
+                    self._version = event.resource_version
+                    if event.type != "BOOKMARK":
+                        yield event
+
+    async def _is_known(self) -> bool:
+        """Whether the server has come as far as the version that we saw. A server that lost its data has not, and would let a watch from
+        that version wait for ever. Versions of one resource are comparable numbers (KEP-5504)."""
+        page = decode_page(await self.transport.request("GET", self.resource.path, {"limit": "1"}, timeout=LIST_LIMIT))
+        try:
+            return int(page.resource_version) >= int(self._version)
+        except ValueError:
+            return False
 
     async def _list(self) -> Page:
         """All pages as one. A continuation that is no longer kept begins anew, whole."""
@@ -128,7 +152,7 @@ class Reflector:
         def wait(state: RetryCallState) -> float:
             failure = state.outcome.exception() if state.outcome else None
             asked = failure.retry_after if isinstance(failure, ApiError) else None
-            return max(drawn(state), asked or 0.0)
+            return max(drawn(state), min(asked or 0.0, LONGEST_ASKED_WAIT))
 
         def before_sleep(state: RetryCallState) -> None:
             failure = state.outcome.exception() if state.outcome else None
@@ -138,5 +162,7 @@ class Reflector:
         return AsyncRetrying(wait=wait, retry=retry_if_exception_type(ApiError), before_sleep=before_sleep)
 
     def _tell(self, err: ApiError) -> None:
+        """Log it; tell it, unless the remedy is our own: a new list."""
         _log.info("%s: %s", self.resource.path, err)
-        self.failing(err)
+        if not isinstance(err, GoneError):
+            self.failing(err)

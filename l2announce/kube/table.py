@@ -41,16 +41,16 @@ class Table(Generic[_T]):
     def fail(self, err: ApiError | None) -> bool:
         """The resource cannot be listed or watched, or (None) can be again; True when that makes a difference.
 
-        What was known stays. A resource that the server refuses us (403, 404) counts as complete and empty: waiting would not help.
+        What was known stays. Where we may not read (403), nothing counts as known: the others go on.
         """
         before = (self._failure, self.is_complete)
         if err is None:
             self._failure = None
         else:
-            refused = err.code in (403, 404)
-            remedy = f"; grant the agent get, list and watch on {self.kind}" if err.code == 403 else ""
-            self._failure = ObjectProblem(self.kind.lower(), "Forbidden" if err.code == 403 else "NotWatched", f"{err}{remedy}")
-            self.is_complete = self.is_complete or refused
+            forbidden = err.code == 403
+            remedy = f"; grant the agent list and watch on {self.kind}" if forbidden else ""
+            self._failure = ObjectProblem(self.kind.lower(), "Forbidden" if forbidden else "NotWatched", f"{err}{remedy}")
+            self.is_complete = self.is_complete or forbidden
         return before != (self._failure, self.is_complete)
 
     def clear(self) -> bool:

@@ -8,12 +8,14 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import aiohttp
 import msgspec
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException
 
 from l2announce import __version__
 from l2announce.errors import ApiError, ConfigurationError, GoneError
@@ -59,14 +61,52 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request, whoever asks it."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None
+    limits: aiohttp.ClientTimeout
+    body: bytes | None = None
+    content_type: str = JSON
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """Connections with one reading of the credentials, and how many answers are being read from them."""
+
+    configuration: Configuration
+    client: _RestClient
+    readers: int = 0
+
+    async def send(self, call: _Call) -> aiohttp.ClientResponse:
+        headers = {"Accept": JSON, "User-Agent": f"l2announce/{__version__}"}
+        token = await _token(self.configuration)
+        if token:
+            headers["Authorization"] = token
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        options: dict[str, Any] = {}
+        if self.configuration.tls_server_name:
+            options["server_hostname"] = self.configuration.tls_server_name
+        if self.configuration.proxy:
+            options["proxy"] = self.configuration.proxy
+        manager = self.client.pool_manager
+        assert manager is not None  # noqa: S101 - Transport._load has made it
+        url = self.configuration.host.rstrip("/") + call.path
+        return await manager.request(call.method, url, params=call.query, data=call.body, headers=headers, timeout=call.limits, **options)
+
+
 class Transport:
     """At most ``connections`` connections to one API server. Close it after use."""
 
     def __init__(self, credentials: Credentials, connections: int) -> None:
         self._credentials = credentials
         self._connections = connections
-        self._configuration: Configuration | None = None
-        self._client: _RestClient | None = None
+        self._session: _Session | None = None
+        self._former: set[_Session] = set()
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
 
@@ -83,110 +123,113 @@ class Transport:
         content_type: str = JSON,
         timeout: float = 10.0,
     ) -> bytes:
-        """The body of the answer. ApiError for a refusal, for none within ``timeout`` seconds, and without a connection."""
-        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_LIMIT)
-        async with self._response(method, path, query, body, content_type, limits) as response:
-            return await response.read()
+        """The body of the answer. ApiError for a refusal, for none within ``timeout`` seconds, and without a connection.
+
+        Reading credentials, waiting for a connection and the second try are within the ``timeout`` too.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT)
+        call = _Call(method, path, query, limits, body, content_type)
+        try:
+            async with asyncio.timeout(timeout), self._response(call) as response:
+                return await response.read()
+        except TimeoutError as err:
+            raise ApiError(0, f"the API server did not answer within {timeout:g} s") from err
 
     @contextlib.asynccontextmanager
     async def stream(self, path: str, query: Mapping[str, str], silence: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """The octets of an answer that goes on and on, as they come. ApiError when nothing came for ``silence`` seconds, and as above."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_LIMIT, sock_read=silence)
-        async with self._response("GET", path, query, None, JSON, limits) as response:
+        async with self._response(_Call("GET", path, query, limits)) as response:
             yield response.content.iter_any()
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.close()
+        sessions = [*self._former, *([self._session] if self._session else [])]
+        self._former, self._session = set(), None
+        for session in sessions:
+            await session.client.close()
 
     @contextlib.asynccontextmanager
-    async def _response(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | None,
-        content_type: str,
-        limits: aiohttp.ClientTimeout,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _response(self, call: _Call) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer to a request, tried a second time with new credentials when the first ones are not, or no longer, accepted."""
         try:
-            used, response = await self._send(method, path, query, body, content_type, limits)
-            if response.status == 401 and await self._reload(used):
-                response.release()
-                used, response = await self._send(method, path, query, body, content_type, limits)
-            async with response:
-                if response.status >= 400:
-                    await _refuse(response)
-                yield response
+            for may_reload in (True, False):
+                async with self._borrow() as session, await session.send(call) as response:
+                    if response.status == 401 and may_reload and await self._reload(session):
+                        continue
+                    if response.status >= 400:
+                        await _refuse(response)
+                    yield response
+                    return
         except aiohttp.ClientSSLError as err:
-            await self._reload(self._configuration)
+            await self._reload(self._session)
             raise ApiError(0, f"no trust in the API server: {err}; look at the certificate authority of the credentials") from err
-        except TimeoutError as err:
-            raise ApiError(0, "the API server did not answer in time") from err
+        except aiohttp.ServerTimeoutError as err:
+            raise ApiError(0, f"the API server was silent for too long: {err}") from err
         except (aiohttp.ClientError, OSError) as err:
+            if isinstance(err, TimeoutError):  # the caller's own limit
+                raise
             raise ApiError(0, f"no connection to the API server: {err or type(err).__name__}") from err
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | None,
-        content_type: str,
-        limits: aiohttp.ClientTimeout,
-    ) -> tuple[Configuration, aiohttp.ClientResponse]:
-        client, configuration = await self._open()
-        headers = {"Accept": JSON, "User-Agent": f"l2announce/{__version__}"}
-        token = await configuration.get_api_key_with_prefix("BearerToken", "authorization")
-        if token or configuration.username:
-            headers["Authorization"] = token or configuration.get_basic_auth_token() or ""
-        if body is not None:
-            headers["Content-Type"] = content_type
-        options: dict[str, Any] = {}
-        if configuration.tls_server_name:
-            options["server_hostname"] = configuration.tls_server_name
-        if configuration.proxy:
-            options["proxy"] = configuration.proxy
-        session = client.pool_manager
-        assert session is not None  # noqa: S101 - _load has made it
-        url = configuration.host.rstrip("/") + path
-        return configuration, await session.request(method, url, params=query, data=body, headers=headers, timeout=limits, **options)
+    @contextlib.asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[_Session]:
+        """The present session; kept open until it is given back, even when another takes its place meanwhile."""
+        session = await self._open()
+        session.readers += 1
+        try:
+            yield session
+        finally:
+            session.readers -= 1
+            await self._close_former()
 
-    async def _open(self) -> tuple[_RestClient, Configuration]:
+    async def _open(self) -> _Session:
         async with self._loading:
-            if self._client is None or self._configuration is None:
-                await self._load()
-            assert self._client is not None  # noqa: S101 - _load has made both
-            assert self._configuration is not None  # noqa: S101
-            return self._client, self._configuration
+            return self._session or await self._load()
 
-    async def _reload(self, used: Configuration | None) -> bool:
+    async def _reload(self, used: _Session | None) -> bool:
         """Have other credentials than ``used``; False when those were read just now, so that trying again is of no use."""
         async with self._loading:
-            if self._configuration is not used:
+            if self._session is not used:
                 return True
             if time.monotonic() - self._loaded_at < RELOAD_INTERVAL:
                 return False
             try:
                 await self._load()
             except ConfigurationError as err:  # what was good at the start is not for now; it may be again
-                self._loaded_at = time.monotonic()
                 raise ApiError(0, str(err)) from err
             return True
 
-    async def _load(self) -> None:
-        """Streams of the former session end; whoever reads them resumes on the new one."""
+    async def _load(self) -> _Session:
+        """Read the credentials and use them from now on. What is being read with the former ones is read to its end."""
+        self._loaded_at = time.monotonic()
         configuration = await self._credentials()
         configuration.connection_pool_maxsize = self._connections
-        client = _RestClient(configuration)
+        try:
+            client = _RestClient(configuration)
+        except (OSError, ValueError) as err:
+            raise ConfigurationError(
+                f"certificates or key of the API server's credentials: {err}; look at the files that they name"
+            ) from err
         client.pool_manager = client._create_pool_manager()
-        former, self._client, self._configuration = self._client, client, configuration
-        self._loaded_at = time.monotonic()
-        if former is not None:
-            await former.close()
+        if self._session is not None:
+            self._former.add(self._session)
+        self._session = _Session(configuration, client)
+        await self._close_former()
+        return self._session
+
+    async def _close_former(self) -> None:
+        for session in [session for session in self._former if not session.readers]:
+            self._former.discard(session)
+            await session.client.close()
+
+
+async def _token(configuration: Configuration) -> str:
+    """What the Authorization header shall say, "" without a token. The official client may read it anew here."""
+    try:
+        token = await configuration.get_api_key_with_prefix("BearerToken", "authorization")
+    except (ConfigException, OSError) as err:
+        raise ApiError(0, f"token of the service account: {err}") from err
+    return str(token or "").strip()
 
 
 async def _refuse(response: aiohttp.ClientResponse) -> NoReturn:
