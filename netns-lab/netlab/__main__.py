@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from netlab.clusters import CLUSTERS, EMBEDDED
+from netlab.kube import build_in_advance
 from netlab.lab import OUT
 from netlab.namespaces import INSIDE, NamespaceError
 from netlab.run import run_lab
@@ -34,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=OUT, help="where report.json, timeline.svg and lab.pcapng go")
     run.add_argument("--scenario", action="append", choices=keys, dest="scenarios", help="play only this one (repeatable)")
     run.add_argument("--topology", type=Path, default=TOPOLOGY_FILE, help="another network than netns-lab/topology.yaml")
+    parser.add_argument("--cluster", choices=CLUSTERS, default=EMBEDDED, help="where objects and leases live (default: %(default)s)")
     commands.add_parser("up", help="make a lab that stays")
     commands.add_parser("hold", help="what up starts: be the process that keeps the lab")
     commands.add_parser("shell", help="a shell inside the lab that stays")
@@ -45,14 +48,16 @@ def main() -> int:
     """The exit code: 0 well, 1 a bound was missed or something failed, 2 the lab cannot run here."""
     options = _parser().parse_args()
     if options.command == "run" and os.environ.get(INSIDE) != "1":
+        if options.cluster == "kubernetes":
+            build_in_advance()
         os.execv(ENTER, [str(ENTER), sys.executable, "-m", "netlab", *sys.argv[1:]])  # noqa: S606 - our own script
     for number in SIGNALS:
         signal.signal(number, _end_orderly)
     try:
         if options.command == "run":
             chosen = tuple(item for item in SCENARIOS if not options.scenarios or item.key in options.scenarios)
-            return run_lab(options.out, chosen, options.topology)
-        return COMMANDS[options.command]()
+            return run_lab(options.out, chosen, options.topology, options.cluster)
+        return COMMANDS[options.command](options.cluster)
     except (TopologyError, ManifestError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2

@@ -26,11 +26,14 @@ def children(pid: int) -> list[int]:
 
 @dataclass(slots=True)
 class Agent:
-    """``l2announce agent`` of one node: a control process that starts a responder process. ``directory`` gets its socket and its log."""
+    """``l2announce agent`` of one node: a control process that starts a responder process. ``directory`` gets its socket and its log.
+
+    ``cluster`` are the flags that name the cluster it works on.
+    """
 
     namespace: Namespace
     node: str
-    manifests: Path
+    cluster: tuple[str, ...]
     directory: Path
     settings: AgentSettings
     process: subprocess.Popen[bytes] | None = None
@@ -48,7 +51,7 @@ class Agent:
 
     def command(self) -> list[str]:
         """The command line, as a user would type it."""
-        flags = ["--node-name", self.node, "--manifests", str(self.manifests), "--state-socket", str(self.socket), "--log-format", "json"]
+        flags = ["--node-name", self.node, *self.cluster, "--state-socket", str(self.socket), "--log-format", "json"]
         return [str(PROGRAM), "agent", *flags, *self.settings.flags()]
 
     def start(self) -> None:

@@ -1,14 +1,12 @@
-"""The lab's network from its topology: namespaces, wires, addresses, routes, the rewriting of service addresses, and the backends."""
+"""The lab's network from its topology: namespaces, wires, addresses, routes and the backends. It knows nothing of service addresses."""
 
 import http.client
 import subprocess
 import sys
-from collections.abc import Iterable
 from functools import partial
 from ipaddress import ip_interface
 
 from netlab.namespaces import Namespace, Network
-from netlab.services import ServiceAddress
 from netlab.topology import Backend, LabNode, Ports, Topology
 from netlab.waiting import wait_until
 
@@ -16,16 +14,15 @@ WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 """In front of a command: it gets SIGTERM when the lab dies, however the lab dies."""
 
 
-def build(network: Network, topology: Topology, services: Iterable[ServiceAddress]) -> None:
+def build(network: Network, topology: Topology) -> None:
     """Make everything and wait until links are ready and every backend serves. The network removes it all."""
     switch = network.namespace(topology.switch.name)
     network.bridge(switch, topology.switch.bridge, topology.switch.multicast_snooping, topology.switch.multicast_querier)
     client = network.namespace(topology.client.name)
     network.attach(switch, topology.switch.bridge, client, topology.client.device)
     client.address(topology.client.device, *topology.client.addresses)
-    known = tuple(services)
     for node in topology.nodes:
-        _build_node(network, topology, node, known)
+        _build_node(network, topology, node)
     network.wait_ready()
     for node in topology.nodes:
         _serve(network[node.backend.name], node, topology.ports)
@@ -33,7 +30,7 @@ def build(network: Network, topology: Topology, services: Iterable[ServiceAddres
         _wait_served(network[node.name], node.backend, topology.ports)
 
 
-def _build_node(network: Network, topology: Topology, node: LabNode, services: tuple[ServiceAddress, ...]) -> None:
+def _build_node(network: Network, topology: Topology, node: LabNode) -> None:
     """One node with its backend behind it."""
     backend = node.backend
     host = network.namespace(node.name, forwarding=True)
@@ -46,25 +43,6 @@ def _build_node(network: Network, topology: Topology, node: LabNode, services: t
     for gateway in backend.node_addresses:
         address = ip_interface(gateway).ip
         served.ip(f"-{address.version} route add default via {address}")
-    host.run("nft", "-f", "-", stdin_text=dnat_rules(services, backend, topology.ports))
-
-
-def dnat_rules(services: Iterable[ServiceAddress], backend: Backend, ports: Ports) -> str:
-    """The nftables ruleset that sends service addresses to a node's backend: a minimal kube-proxy, alike on every node.
-
-    A node that does not own an address would rewrite it just the same; nobody sends it the packets.
-    """
-    targets = {interface.version: interface.ip for interface in map(ip_interface, backend.addresses)}
-    rules = []
-    for version, word in ((4, "ip"), (6, "ip6")):
-        addresses = ", ".join(str(item.address) for item in services if item.address.version == version)
-        if addresses and version in targets:
-            rules += [
-                f"{word} daddr {{ {addresses} }} {protocol} dport {port} dnat {word} to {targets[version]}"
-                for protocol, port in (("tcp", ports.http), ("udp", ports.echo))
-            ]
-    body = "\n".join(f"    {rule}" for rule in rules)
-    return f"table inet service_addresses {{\n  chain prerouting {{\n    type nat hook prerouting priority dstnat;\n{body}\n  }}\n}}\n"
 
 
 def _serve(namespace: Namespace, node: LabNode, ports: Ports) -> None:

@@ -9,9 +9,9 @@ from typing import Self
 
 from netlab.agents import Agent
 from netlab.build import build
+from netlab.clusters import CLUSTERS, EMBEDDED, LabCluster
 from netlab.feed import CaptureFeed, ProberFeed
-from netlab.leases import LeaseHistory
-from netlab.namespaces import Network
+from netlab.namespaces import Network, stop_processes
 from netlab.prober import ProberConfig
 from netlab.services import load_service_addresses
 from netlab.topology import LAB_DIRECTORY, REPOSITORY, Topology
@@ -20,22 +20,22 @@ from netlab.waiting import wait_until
 
 MANIFESTS = REPOSITORY / "policies" / "lab"
 OUT = LAB_DIRECTORY / "out"
-LEASES = Path(".cluster/leases/kube-system")
 START_SECONDS = 20.0
 
 
 class Lab:
     """The network with its backends, and an agent for each node, not yet started. A context manager; the directory is the caller's.
 
-    ``directory`` gets the agents' sockets and logs, and a copy of policies/lab that they read.
+    ``directory`` gets the agents' sockets and logs, and a copy of policies/lab. ``cluster`` is a name in CLUSTERS.
     """
 
-    def __init__(self, topology: Topology, directory: Path) -> None:
+    def __init__(self, topology: Topology, directory: Path, cluster: str = EMBEDDED) -> None:
         self.topology = topology
         self.directory = directory
         self.manifests = directory / "manifests"
         shutil.copytree(MANIFESTS, self.manifests)
         self.services = load_service_addresses(self.manifests)
+        self.cluster: LabCluster = CLUSTERS[cluster](self.manifests, directory)
         self.network = Network()
         self.agents: dict[str, Agent] = {}
         self._cleanup = ExitStack()
@@ -43,16 +43,23 @@ class Lab:
     def __enter__(self) -> Self:
         self._cleanup.enter_context(self.network)
         try:
-            build(self.network, self.topology, self.services)
+            build(self.network, self.topology)
+            self._cleanup.callback(self.cluster.stop)
+            self.cluster.start(self.network, self.topology, self.services)
         except BaseException:
             self._cleanup.close()
             raise
         for node in self.topology.nodes:
-            self.agents[node.name] = Agent(self.network[node.name], node.name, self.manifests, self.directory, self.topology.agents)
+            flags = self.cluster.agent_flags(node.name)
+            self.agents[node.name] = Agent(self.network[node.name], node.name, flags, self.directory, self.topology.agents)
+        self._cleanup.callback(self._end_agents)  # before their cluster, so that they can release their leases
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._cleanup.close()
+
+    def _end_agents(self) -> None:
+        stop_processes([agent.process for agent in self.agents.values() if agent.process is not None])
 
     def macs(self) -> dict[bytes, str]:
         """The name of each node by the MAC of its device on the switch."""
@@ -89,7 +96,7 @@ class Watch:
         topology, prober = lab.topology, lab.topology.prober
         self.start = time.time_ns()
         self.clock_offset = self.start - time.monotonic_ns()
-        self.leases = LeaseHistory(lab.manifests / LEASES)
+        self.leases = lab.cluster.lease_history()
         ports = [topology.client.name, *(node.name for node in topology.nodes)]
         self.capture = CaptureFeed(lab.network[topology.switch.name], capture_file, ports)
         config = ProberConfig(

@@ -37,6 +37,7 @@ class Record(msgspec.Struct, frozen=True):
     directory: str
     stays: bool
     ready: bool = False
+    cluster: str = "embedded"
 
     @property
     def file(self) -> Path:
@@ -65,9 +66,9 @@ def start_time(pid: int) -> int | None:
 
 
 @contextmanager
-def recorded(directory: Path, stays: bool = False) -> Iterator[Record]:
+def recorded(directory: Path, cluster: str = "embedded", stays: bool = False) -> Iterator[Record]:
     """Keep a record of this process's lab while the block lasts, and mark the processes it starts; none of them outlives the block."""
-    record = Record(os.getpid(), start_time(os.getpid()) or 0, str(directory), stays)
+    record = Record(os.getpid(), start_time(os.getpid()) or 0, str(directory), stays, cluster=cluster)
     record.save()
     os.environ[MARK] = str(directory)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from netlab.clusters import EMBEDDED
 from netlab.lab import OUT, Lab, Watch
 from netlab.pcapng import read_capture
 from netlab.records import recorded
@@ -16,7 +17,7 @@ from netlab.report import Report, Run, make_report, make_timeline, sort_frames
 from netlab.scenarios import SCENARIOS, Played, Scenario, Stage, play
 from netlab.screen import Screen
 from netlab.timeline import render
-from netlab.topology import TOPOLOGY_FILE, Topology, load_topology
+from netlab.topology import TOPOLOGY_FILE, load_topology
 
 CLOCK_STEP_LIMIT = 0.05
 """Seconds that the wall clock may be moved in a run before its figures are refused."""
@@ -24,14 +25,16 @@ CLOCK_STEP_LIMIT = 0.05
 CAPTURE_FILE = "lab.pcapng"
 
 
-def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS, topology_file: Path = TOPOLOGY_FILE) -> int:
+def run_lab(
+    out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS, topology_file: Path = TOPOLOGY_FILE, cluster: str = EMBEDDED
+) -> int:
     """Everything, in a private place. Returns the exit code: 0, or 1 when a bound was missed. What goes wrong on the way is raised."""
     out.mkdir(parents=True, exist_ok=True)
     topology = load_topology(topology_file)
     screen = Screen([node.name for node in topology.nodes])
-    with tempfile.TemporaryDirectory(prefix="netlab-") as directory, recorded(Path(directory)):
+    with tempfile.TemporaryDirectory(prefix="netlab-") as directory, recorded(Path(directory), cluster):
         try:
-            run = _play_all(topology, Path(directory), out, screen, scenarios)
+            run = _play_all(Lab(topology, Path(directory), cluster), out, screen, scenarios)
         finally:
             _keep_logs(Path(directory), out)
     report = make_report(run)
@@ -43,14 +46,19 @@ def run_lab(out: Path = OUT, scenarios: Sequence[Scenario] = SCENARIOS, topology
     return 0 if report.passed else 1
 
 
-def _play_all(topology: Topology, directory: Path, out: Path, screen: Screen, scenarios: Sequence[Scenario]) -> Run:
+def _play_all(prepared: Lab, out: Path, screen: Screen, scenarios: Sequence[Scenario]) -> Run:
     """The live part: from nothing to the raw material of the report."""
+    topology = prepared.topology
     screen.rule("the lab")
     screen.say(
         f"{topology.switch.name} (bridge with multicast snooping), client {topology.client.name}, "
         f"nodes {', '.join(f'{node.name} (backend {node.backend.name})' for node in topology.nodes)}"
     )
-    with Lab(topology, directory) as lab, Watch(lab, out / CAPTURE_FILE) as watch:
+    if prepared.cluster.name != EMBEDDED:
+        screen.say(f"starting {prepared.cluster.name}: a control plane, and kube-proxy on every node")
+    with prepared as lab, Watch(lab, out / CAPTURE_FILE) as watch:
+        if summary := lab.cluster.summary():
+            screen.say(summary)
         stage = Stage(lab.agents, lab.network[topology.switch.name], watch.view, watch.feed, topology.agents, [], screen.say)
         with screen.live(watch.view):
             stage.mark("agents started", main=True)
@@ -107,7 +115,7 @@ def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], ou
 
 def _keep_logs(directory: Path, out: Path) -> None:
     """Copy the agents' logs beside the other files, also after a failure."""
-    for log in directory.glob("*.log"):
+    for log in directory.rglob("*.log"):
         shutil.copy(log, out / log.name)
 
 

@@ -34,8 +34,7 @@ def load_service_addresses(directory: Path) -> tuple[ServiceAddress, ...]:
     """Every load balancer and external address in the YAML files of a directory, sorted by family, then number. ManifestError if none."""
     found = {
         ServiceAddress(f"{document['metadata'].get('namespace', 'default')}/{document['metadata']['name']}", address)
-        for path in sorted(directory.rglob("*.yaml"))
-        for document in _documents(path)
+        for document in load_documents(directory)
         if document.get("kind") == "Service"
         for address in _addresses(document)
     }
@@ -44,7 +43,12 @@ def load_service_addresses(directory: Path) -> tuple[ServiceAddress, ...]:
     return tuple(sorted(found, key=lambda item: (item.address.version, int(item.address))))
 
 
-def _documents(path: Path) -> list[dict[str, Any]]:
+def load_documents(directory: Path) -> list[dict[str, Any]]:
+    """The objects in the YAML files of a directory."""
+    return [document for path in sorted(directory.rglob("*.yaml")) for document in documents_of(path)]
+
+
+def documents_of(path: Path) -> list[dict[str, Any]]:
     """The objects of a file; those of a List as well."""
     documents = [document for document in yaml.safe_load_all(path.read_text()) if isinstance(document, dict)]
     return [item for document in documents for item in (document.get("items") or [] if document.get("kind") == "List" else [document])]

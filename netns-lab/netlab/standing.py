@@ -8,6 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+
+from netlab.kube import Kubernetes, build_in_advance
 from netlab.lab import OUT, Lab
 from netlab.namespaces import INSIDE
 from netlab.records import MARK, Record, recorded, records, remove
@@ -31,7 +34,6 @@ GUIDE = (
     ("stop n1 · crash n1 · start n1", "SIGTERM · SIGKILL of both processes · start again"),
     ("freeze n1 · thaw n1", "SIGSTOP and SIGCONT of the control process"),
     ("on {switch} ip link set n1 down", "pull n1's cable (up: put it back)"),
-    ("edit $LAB/manifests/policy.yaml", "the agents follow the files"),
 )
 """What to try in the lab's shell, and what it shows."""
 
@@ -48,15 +50,20 @@ def standing() -> Record | None:
     return next((record for record in records() if record.stays and record.is_alive()), None)
 
 
-def up() -> int:
+def up(cluster: str) -> int:
     """Make a lab that stays, in a process of its own; 0 when it stands, the other process's exit code when it could not be made."""
-    if standing():
+    if record := standing():
+        if record.cluster != cluster:
+            print(f"a lab is up already, with the {record.cluster} cluster; remove it first: make lab-down", file=sys.stderr)
+            return 2
         print("the lab is up already: make lab-shell")
         return 0
+    if cluster == Kubernetes.name:
+        build_in_advance()
     OUT.mkdir(parents=True, exist_ok=True)
     log_path = OUT / HOLD_LOG
     with log_path.open("wb") as log:
-        command = (str(ENTER), sys.executable, "-m", "netlab", "hold")
+        command = (str(ENTER), sys.executable, "-m", "netlab", "--cluster", cluster, "hold")
         holder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def ready_or_dead() -> bool:
@@ -76,17 +83,17 @@ def up() -> int:
     return 0
 
 
-def hold() -> int:
+def hold(cluster: str) -> int:
     """Be the process that keeps the lab up, until SIGTERM."""
     topology = load_topology()
     with (
         tempfile.TemporaryDirectory(prefix="netlab-") as name,
-        recorded(Path(name), stays=True) as record,
-        Lab(topology, Path(name)) as lab,
+        recorded(Path(name), cluster, stays=True) as record,
+        Lab(topology, Path(name), cluster) as lab,
     ):
         lab.start_agents()
         (Path(name) / SHELL_FILE).write_text(shell_file(lab))
-        Record(record.pid, record.started, record.directory, stays=True, ready=True).save()
+        msgspec.structs.replace(record, ready=True).save()
         signal.pause()
     return 0
 
@@ -108,9 +115,10 @@ cd {shlex.quote(str(REPOSITORY))} || exit
 PS1='lab# '
 GET={shlex.quote(GET.format(port=topology.ports.http))}
 on() {{ ip netns exec "$@"; }}
-leases() {{ env -u L2ANNOUNCE_STATE_SOCKET l2announce status --manifests "$LAB/manifests" "$@"; }}
+{lab.cluster.shell_lines()}
 status() {{ l2announce status --state-socket "$LAB/$1.sock" "${{@:2}}"; }}
-control() {{ pgrep -o -f -- "agent --node-name $1 --manifests $LAB/" || {{ echo "no agent runs on ${{1:-which node}}?" >&2; return 1; }}; }}
+control() {{ pgrep -o -f -- "agent --node-name $1 --(manifests|kubeconfig) $LAB/" ||
+    {{ echo "no agent runs on ${{1:-which node}}?" >&2; return 1; }}; }}
 get() {{ on {topology.client.name} {shlex.quote(sys.executable)} -c "$GET" "$1"; }}
 stop() {{ local pid; pid=$(control "$1") && kill -TERM "$pid"; }}
 crash() {{ local pid; pid=$(control "$1") && kill -KILL "$pid" $(pgrep -P "$pid"); }}
@@ -146,19 +154,20 @@ def _guide(lab: Lab) -> str:
         [
             f"The lab is up: client {client.name}, nodes {', '.join(lab.agents)}, a backend behind each, switch {switch.name}. Try:",
             "",
-            *(f"  {command.format(**words):<46} {shows}" for command, shows in GUIDE),
+            *(f"  {command.format(**words):<46} {shows}" for command, shows in (*GUIDE, *lab.cluster.guide)),
             "",
             "`on NAME COMMAND` is `ip netns exec NAME COMMAND`. Leave with exit; the lab stays until `make lab-down`.",
         ]
     )
 
 
-def shell() -> int:
+def shell(cluster: str) -> int:
     """A shell inside the lab that stays; makes one first when there is none. The lab stays afterwards."""
     if os.environ.get(INSIDE) == "1":
         print("this is the lab's shell already", file=sys.stderr)
         return 2
-    if standing() is None and (code := up()):
+    record = standing()
+    if (record is None or record.cluster != cluster) and (code := up(cluster)):
         return code
     record = standing()
     if record is None:
@@ -176,7 +185,7 @@ def shell() -> int:
     return code if not interactive else 0
 
 
-def down() -> int:
+def down(_cluster: str) -> int:
     """Remove the lab that stays and everything that killed labs left. A run that goes on is left alone: it removes itself."""
     if os.environ.get(INSIDE) == "1":
         print("leave the lab's shell first (exit), then: make lab-down", file=sys.stderr)

@@ -40,13 +40,29 @@ class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node_addresses: tuple[str, ...]
 
 
+class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node's device on the management network."""
+
+    device: str
+    addresses: tuple[str, ...]
+
+
 class LabNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One node: a host on the switch that also routes to its backend."""
+    """One node: a host on the switch that also routes to its backend. ``management`` is used with a Kubernetes control plane only."""
 
     name: str
     device: str
     addresses: tuple[str, ...]
+    management: Uplink
     backend: Backend
+
+
+class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The network between nodes and control plane: its namespace, and the bridge there, which has the control plane's addresses."""
+
+    name: str
+    bridge: str
+    addresses: tuple[str, ...]
 
 
 class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +110,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     switch: Switch
     client: Host
+    management: Management
     nodes: tuple[LabNode, ...]
     ports: Ports
     prober: ProberSettings
@@ -141,10 +158,11 @@ def topology_problems(topology: Topology) -> Iterator[str]:
 
 def _name_problems(topology: Topology) -> Iterator[str]:
     """Names become namespaces and switch ports: each once, and no longer than an interface name may be."""
-    names = [topology.switch.name, topology.client.name]
+    names = [topology.switch.name, topology.client.name, topology.management.name]
     names += [name for node in topology.nodes for name in (node.name, node.backend.name)]
-    devices = [topology.switch.bridge, topology.client.device]
-    devices += [name for node in topology.nodes for name in (node.device, node.backend.node_device, node.backend.device)]
+    devices = [topology.switch.bridge, topology.client.device, topology.management.bridge]
+    for node in topology.nodes:
+        devices += [node.device, node.management.device, node.backend.node_device, node.backend.device]
     yield from (f"the name {name!r} is given to {count} hosts" for name, count in Counter(names).items() if count > 1)
     for name in dict.fromkeys(names + devices):
         if not NAME.fullmatch(name):
@@ -153,9 +171,9 @@ def _name_problems(topology: Topology) -> Iterator[str]:
 
 def _address_problems(topology: Topology) -> Iterator[str]:
     """Every address must parse, and have a prefix length where it is given to a device."""
-    owned = [("client", topology.client.addresses)]
+    owned = [("client", topology.client.addresses), ("management", topology.management.addresses)]
     for node in topology.nodes:
-        owned += [(f"node {node.name}", node.addresses)]
+        owned += [(f"node {node.name}", (*node.addresses, *node.management.addresses))]
         owned += [(f"backend {node.backend.name}", (*node.backend.addresses, *node.backend.node_addresses))]
     for owner, addresses in owned:
         yield from (f"{owner}: {text!r} is no address with prefix length like 10.99.0.1/24" for text in addresses if not _is_prefixed(text))

@@ -12,7 +12,7 @@ from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, Node
 
 POLICIES = Path(__file__).parents[2] / "policies"
-FILES = sorted(POLICIES.glob("*/*"))
+FILES = sorted(path for path in POLICIES.glob("*/*") if path.parent.name != "crds")
 
 DEVICES = tuple(Device(index, name) for index, name in enumerate(("eth0", "eth1", "bond0", "veth01"), 1))
 CANDIDATES = Candidates(frozenset(("eth0",)), DEVICES)

@@ -1,0 +1,66 @@
+"""The embedded cluster under the lab: objects and leases are files, and an nftables rule on each node plays kube-proxy."""
+
+import shlex
+from collections.abc import Iterable
+from ipaddress import ip_interface
+from pathlib import Path
+
+from netlab.leases import FileLeaseHistory, LeaseHistory
+from netlab.namespaces import Network
+from netlab.services import ServiceAddress
+from netlab.topology import Backend, Ports, Topology
+
+LEASES = Path(".cluster/leases/kube-system")
+
+
+class Embedded:
+    """The cluster of ``l2announce agent --manifests``; see clusters.LabCluster."""
+
+    name = "embedded"
+    guide: tuple[tuple[str, str], ...] = (("edit $LAB/manifests/policy.yaml", "the agents follow the files"),)
+
+    def __init__(self, manifests: Path) -> None:
+        self._manifests = manifests
+
+    def start(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
+        """Have every node send service addresses to its own backend."""
+        for node in topology.nodes:
+            network[node.name].run("nft", "-f", "-", stdin_text=dnat_rules(services, node.backend, topology.ports))
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def summary(self) -> str:
+        """Nothing is to be told."""
+        return ""
+
+    def agent_flags(self, _node: str) -> tuple[str, ...]:
+        """The directory, alike for every node."""
+        return ("--manifests", str(self._manifests))
+
+    def lease_history(self) -> LeaseHistory:
+        """From the files."""
+        return FileLeaseHistory(self._manifests / LEASES)
+
+    def shell_lines(self) -> str:
+        """``leases`` asks the program about the directory, not an agent."""
+        manifests = shlex.quote(str(self._manifests))
+        return f'leases() {{ env -u L2ANNOUNCE_STATE_SOCKET l2announce status --manifests {manifests} "$@"; }}'
+
+
+def dnat_rules(services: Iterable[ServiceAddress], backend: Backend, ports: Ports) -> str:
+    """The nftables ruleset that sends service addresses to a node's backend: a minimal kube-proxy, alike on every node.
+
+    A node that does not own an address would rewrite it just the same; nobody sends it the packets.
+    """
+    targets = {interface.version: interface.ip for interface in map(ip_interface, backend.addresses)}
+    rules = []
+    for version, word in ((4, "ip"), (6, "ip6")):
+        addresses = ", ".join(str(item.address) for item in services if item.address.version == version)
+        if addresses and version in targets:
+            rules += [
+                f"{word} daddr {{ {addresses} }} {protocol} dport {port} dnat {word} to {targets[version]}"
+                for protocol, port in (("tcp", ports.http), ("udp", ports.echo))
+            ]
+    body = "\n".join(f"    {rule}" for rule in rules)
+    return f"table inet service_addresses {{\n  chain prerouting {{\n    type nat hook prerouting priority dstnat;\n{body}\n  }}\n}}\n"
