@@ -17,7 +17,7 @@ TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tc
 
 CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
 
-.PHONY: help setup tools check lint types layers test unit netns clean
+.PHONY: help setup tools check lint types layers test unit netns control-plane apiserver clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,7 +40,7 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 	    else echo "these programs are missing; run: sudo apt-get install$$missing"; exit 2; fi; \
 	fi
 
-test: setup tools check unit netns ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces
+test: setup tools check unit netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
 
 check: lint types layers ## Linters, types and the import rules
 lint: setup
@@ -56,12 +56,19 @@ layers: setup
 
 unit: setup ## The tests that need no namespace; the core must be covered to its last branch
 	@echo "unit: unit, property, simulation and golden tests"
-	@$(PYTHON) -m pytest -q -m "not netns" --cov --cov-report= tests
+	@$(PYTHON) -m pytest -q -m "not netns and not apiserver" --cov --cov-report= tests
 	@$(VENV)/bin/coverage report --include="$(CORE)" --fail-under=100 --skip-covered
 
 netns: setup tools ## The tests with real kernels as peers
 	@echo "netns: tests in network namespaces"
 	@netns-lab/enter $(PYTHON) -m pytest -q -m netns tests
+
+control-plane: setup ## A Kubernetes control plane for tests and lab: five to ten minutes the first time; KUBEBUILDER_ASSETS is used when set
+	@CACHE=$(CACHE) PYTHON=$(PYTHON) netns-lab/control-plane/build >/dev/null || test -n "$${KUBEBUILDER_ASSETS:-}"
+
+apiserver: control-plane ## The tests on a real API server, on loopback
+	@echo "apiserver: tests on a real API server"
+	@CACHE=$(CACHE) $(PYTHON) -m pytest -q -m apiserver tests/apiserver
 
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out

@@ -125,7 +125,7 @@ class Reflector:
     async def _is_known(self) -> bool:
         """Whether the server has come as far as the version that we saw. A server that lost its data has not, and would let a watch from
         that version wait for ever. Versions of one resource are comparable numbers (KEP-5504)."""
-        page = decode_page(await self.transport.request("GET", self.resource.path, {"limit": "1"}, timeout=LIST_LIMIT))
+        page = decode_page(await self.transport.request("GET", self.resource.path, self.resource.query(limit="1"), timeout=LIST_LIMIT))
         try:
             return int(page.resource_version) >= int(self._version)
         except ValueError:

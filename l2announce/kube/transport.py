@@ -167,8 +167,6 @@ class Transport:
         except aiohttp.ServerTimeoutError as err:
             raise ApiError(0, f"the API server was silent for too long: {err}") from err
         except (aiohttp.ClientError, OSError) as err:
-            if isinstance(err, TimeoutError):  # the caller's own limit
-                raise
             raise ApiError(0, f"no connection to the API server: {err or type(err).__name__}") from err
 
     @contextlib.asynccontextmanager

@@ -1,0 +1,50 @@
+"""A real control plane on loopback for the whole run, emptied before each test, and what belongs to a test's own event loop."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from netlab.control_plane import ControlPlane, User, find_programs
+
+from tests.apiserver.rig import AGENTS, REPOSITORY
+
+NEEDED = ("etcd", "kube-apiserver", "kubectl")
+
+
+def _programs() -> Path:
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets:
+        missing = [name for name in NEEDED if not os.access(Path(assets) / name, os.X_OK)]
+        if missing:
+            pytest.skip(f"KUBEBUILDER_ASSETS={assets} lacks {', '.join(missing)}; unset it to have them built")
+    return find_programs(os.environ.get("KUBERNETES", "1.37"))
+
+
+def start(directory: Path) -> ControlPlane:
+    """A control plane with our agents as users and the rights of policies/rbac.yaml; to be entered."""
+    return ControlPlane(_programs(), directory, users=(*AGENTS, User("nobody")))
+
+
+@pytest.fixture(scope="session")
+def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with start(tmp_path_factory.mktemp("control-plane")) as control_plane:
+        grant(control_plane)
+        control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "policies" / "crds"))
+        yield control_plane
+
+
+@pytest.fixture
+def control_plane(shared_control_plane: ControlPlane) -> ControlPlane:
+    """It runs, and is ready. What it holds is what earlier tests left: see rig.administrator."""
+    return shared_control_plane
+
+
+def grant(control_plane: ControlPlane) -> None:
+    """The roles of policies/rbac.yaml, bound to the agents."""
+    documents = list(yaml.safe_load_all((REPOSITORY / "policies" / "rbac.yaml").read_text()))
+    for document in documents:
+        if document["kind"].endswith("Binding"):
+            document["subjects"] = [{"kind": "Group", "name": "agents", "apiGroup": "rbac.authorization.k8s.io"}]
+    control_plane.apply(*documents)
