@@ -4,10 +4,13 @@ Its programs come from netns-lab/control-plane. Everything it writes is below on
 purpose: each process can be killed, frozen and started again.
 """
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -211,6 +214,24 @@ class ControlPlane:
             process.kill()
         process.wait(10)
 
+    def restart_api_server(self) -> None:
+        """Kill the API server, start it again on what etcd holds, and wait until it is ready."""
+        self.kill("kube-apiserver")
+        self.start_api_server()
+        self.wait_ready()
+
+    def lose_etcd(self) -> None:
+        """Kill the API server and etcd and forget all that was stored. Nothing is started again."""
+        self.kill("kube-apiserver")
+        self.kill("etcd")
+        shutil.rmtree(self.directory / "etcd")
+
+    def compact_etcd(self) -> None:
+        """Have etcd forget every version but the present one. For a control plane on this host, outside of namespaces."""
+        etcd = f"http://{self.address}:{self._ports['etcd']}/v3/kv"
+        revision = json.loads(_post(f"{etcd}/range", {"key": "AA=="}))["header"]["revision"]
+        _post(f"{etcd}/compaction", {"revision": revision, "physical": True})
+
     def stop(self) -> None:
         """Kill everything. The API server goes first: without etcd its orderly end would never come."""
         for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
@@ -237,6 +258,13 @@ class ControlPlane:
         for one in sockets:
             one.close()
         return ports
+
+
+def _post(url: str, document: Mapping[str, object]) -> bytes:
+    request = urllib.request.Request(url, json.dumps(document).encode(), method="POST")  # noqa: S310 - our own etcd
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+        content: bytes = answer.read()
+        return content
 
 
 def _replace(path: Path, content: bytes) -> None:
