@@ -11,7 +11,8 @@ INTERFACES_ANNOTATION = "l2announce.io/interfaces"
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A Lease as the store returned it. ``holder_identity`` "" means released. Times are RFC 3339 MicroTime texts, written for people and
-    other clients: no decision here compares them. ``resource_version`` is opaque."""
+    other clients: no decision here compares them. ``resource_version`` is opaque. ``uid`` is the server's name for this life of the lease:
+    the Kubernetes API creates a lease that a replacement without it does not find."""
 
     name: str
     holder_identity: str
@@ -21,6 +22,7 @@ class Lease:
     renew_time: str = ""
     lease_transitions: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
+    uid: str = ""
 
 
 class Verb(Enum):

@@ -25,12 +25,15 @@ def decode_lease(data: bytes) -> Lease:
         renew_time=spec.renew_time or "",
         lease_transitions=spec.lease_transitions or 0,
         annotations=lease.metadata.annotations or {},
+        uid=lease.metadata.uid or "",
     )
 
 
 def encode_lease(lease: Lease, namespace: str) -> bytes:
     """A Lease as JSON, with the fields that client-go writes; parts of a second of the duration are dropped, as Cilium does."""
-    metadata = schema.ObjectMeta(lease.name, namespace, annotations=lease.annotations or None, resource_version=lease.resource_version)
+    metadata = schema.ObjectMeta(
+        lease.name, namespace, annotations=lease.annotations or None, resource_version=lease.resource_version, uid=lease.uid or None
+    )
     spec = schema.LeaseSpec(
         lease.holder_identity, int(lease.lease_duration), lease.acquire_time or None, lease.renew_time or None, lease.lease_transitions
     )
@@ -57,4 +60,5 @@ def lease_after(write: LeaseWrite, now: str, resource_version: str) -> Lease:
         renew_time=now,
         lease_transitions=transitions,
         annotations=write.annotations,
+        uid=base.uid if base is not None else "",
     )

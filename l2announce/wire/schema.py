@@ -29,6 +29,7 @@ class ObjectMeta(_Struct, frozen=True):
     annotations: dict[str, str] | None = None
     resource_version: str | None = None
     generation: int | None = None
+    uid: str | None = None
 
 
 class Node(_Struct, frozen=True):

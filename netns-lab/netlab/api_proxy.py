@@ -100,7 +100,7 @@ class ApiProxy:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._trust, limit=0), auto_decompress=False)
         application = web.Application(client_max_size=2**24)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, address, 0, ssl_context=serving).start()
         self.url = f"https://{address}:{runner.addresses[0][1]}"
@@ -122,9 +122,9 @@ class ApiProxy:
             return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
         try:
             return await self._pass_on(request, seen, fault)
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError):  # one of the two sides is gone
             _abort(request)
-            raise
+            return web.Response(status=502)
 
     async def _pass_on(self, request: web.Request, seen: Seen, fault: Fault) -> web.StreamResponse:
         assert self._client is not None  # noqa: S101 - start has made it
