@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from netlab.clusters import CLUSTERS, EMBEDDED
-from netlab.kube import build_in_advance
+from netlab.kube import Kubernetes, ProgramsMissing, lab_programs
 from netlab.lab import OUT
 from netlab.namespaces import INSIDE, NamespaceError
 from netlab.run import run_lab
@@ -47,18 +47,18 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """The exit code: 0 well, 1 a bound was missed or something failed, 2 the lab cannot run here."""
     options = _parser().parse_args()
-    if options.command == "run" and os.environ.get(INSIDE) != "1":
-        if options.cluster == "kubernetes":
-            build_in_advance()
-        os.execv(ENTER, [str(ENTER), sys.executable, "-m", "netlab", *sys.argv[1:]])  # noqa: S606 - our own script
-    for number in SIGNALS:
-        signal.signal(number, _end_orderly)
     try:
+        if options.command == "run" and os.environ.get(INSIDE) != "1":
+            if options.cluster == Kubernetes.name:
+                lab_programs()
+            os.execv(ENTER, [str(ENTER), sys.executable, "-m", "netlab", *sys.argv[1:]])  # noqa: S606 - our own script
+        for number in SIGNALS:
+            signal.signal(number, _end_orderly)
         if options.command == "run":
             chosen = tuple(item for item in SCENARIOS if not options.scenarios or item.key in options.scenarios)
             return run_lab(options.out, chosen, options.topology, options.cluster)
         return COMMANDS[options.command](options.cluster)
-    except (TopologyError, ManifestError) as error:
+    except (TopologyError, ManifestError, ProgramsMissing) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
     except (NamespaceError, OSError, RuntimeError) as error:  # OSError: among others our timeouts and a child that failed

@@ -4,6 +4,7 @@ There are no kubelets: Nodes get their status, and Services their EndpointSlices
 """
 
 import json
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from netlab.build import WITH_PARENT, fetch
-from netlab.control_plane import ADMIN, BUILD, ControlPlane, User, find_programs
+from netlab.control_plane import ADMIN, ControlPlane, User, find_programs
 from netlab.leases import LeaseHistory, WatchedLeaseHistory
 from netlab.namespaces import Namespace, Network, stop_processes
 from netlab.services import ServiceAddress, load_documents
@@ -27,6 +28,7 @@ CRD = "customresourcedefinition/ciliuml2announcementpolicies.cilium.io"
 AGENTS = "l2announce:agents"
 """The group of the agents' users."""
 
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl")
 KUBE_PROXY = "system:kube-proxy"
 KUBE_PROXY_FLAGS = (
     "--proxy-mode=nftables",
@@ -45,6 +47,10 @@ COLUMNS = "LEASE:.metadata.name,HOLDER:.spec.holderIdentity,ACQUIRED:.spec.acqui
 """What ``leases`` shows."""
 
 
+class ProgramsMissing(Exception):  # noqa: N818  says what is the matter, better than "error"
+    """There is no control plane to run, and none can be built."""
+
+
 class Kubernetes:
     """The cluster of ``l2announce agent --kubeconfig``; see clusters.LabCluster. ``directory`` gets what the control plane writes."""
 
@@ -58,7 +64,7 @@ class Kubernetes:
     def __init__(self, manifests: Path, directory: Path) -> None:
         self._manifests = manifests
         self._directory = directory
-        self._programs = find_programs()
+        self._programs = lab_programs()
         self._started: tuple[ControlPlane, Namespace] | None = None
         self._proxies: list[subprocess.Popen[bytes]] = []
 
@@ -137,10 +143,18 @@ leases() {{ kubectl --namespace kube-system get leases --output custom-columns={
             self._proxies.append(host.popen(*WITH_PARENT, *command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
-def build_in_advance() -> None:
-    """Build the programs when they are missing, with progress on stderr: it needs the host's network and takes minutes, once."""
-    if subprocess.run((str(BUILD), "1.37"), stdout=subprocess.DEVNULL, check=False).returncode:
-        raise RuntimeError("the control plane could not be built; see above")
+def lab_programs() -> Path:
+    """Where the programs are. Builds them when they are missing, with progress on stderr: it takes minutes, once, and the host's network.
+
+    ProgramsMissing when they cannot be built, or are somebody's own and not all that the lab needs.
+    """
+    try:
+        found = find_programs()
+    except subprocess.CalledProcessError as error:
+        raise ProgramsMissing("there is no control plane, for the reason above; the lab needs none without CLUSTER=kubernetes") from error
+    if missing := [name for name in PROGRAMS if not os.access(found / name, os.X_OK)]:
+        raise ProgramsMissing(f"{found} lacks {', '.join(missing)}; unset KUBEBUILDER_ASSETS to have them built")
+    return found
 
 
 def _build_management(network: Network, topology: Topology) -> Namespace:

@@ -128,6 +128,10 @@ class WatchedLeaseHistory(LeaseHistory):
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
+    def is_watching(self) -> bool:
+        """Whether the watch goes on."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End the watch and the thread."""
         self._stopping = True

@@ -85,13 +85,15 @@ class Report(msgspec.Struct, frozen=True):
     scenarios: tuple[ScenarioFigures, ...]
     proof: tuple[ProofFigures, ...]
     ownership: dict[str, tuple[Owned, ...]]
+    cluster: str = "embedded"
+    http: dict[str, dict[str, int]] = {}
 
 
 class Run(msgspec.Struct, frozen=True):
     """Everything a run leaves: the raw material of the report.
 
     ``nodes`` maps MACs to names, ``holders`` leases to changes, ``seen`` addresses to frames about them, ``echoes`` addresses to the MAC
-    that sent the reply to datagram N.
+    that sent the reply to datagram N, ``http`` addresses to how often each backend answered the client's HTTP requests.
     """
 
     start: int
@@ -106,6 +108,8 @@ class Run(msgspec.Struct, frozen=True):
     echoes: dict[str, dict[int, bytes]]
     played: tuple[Played, ...]
     events: tuple[tuple[int, Event], ...]
+    cluster: str = "embedded"
+    http: dict[str, dict[str, int]] = {}
 
 
 def sort_frames(
@@ -129,6 +133,8 @@ def make_report(run: Run) -> Report:
     proof = tuple(_proof(run, item) for item in run.services)
     return Report(
         version=1,
+        cluster=run.cluster,
+        http=run.http,
         started=datetime.fromtimestamp(run.start / NANO, UTC).isoformat(timespec="milliseconds"),
         seconds=round((run.end - run.start) / NANO, 3),
         passed=bool(scenarios) and all(s.passed for s in scenarios) and all(p.passed for p in proof) and run.capture.lost == 0,

@@ -110,6 +110,8 @@ def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], ou
         echoes=echoes,
         played=played,
         events=tuple(stage.events),
+        cluster=lab.cluster.name,
+        http={address: dict(sorted(counts.items())) for address, counts in watch.view.backends.items()},
     )
 
 

@@ -94,6 +94,9 @@ class Screen:
         self.say(f"\n[bold]No two MACs answered at once[/]: from the capture of all {report.capture.frames} frames.")
         self.say(PROOF)
         self.console.print(self._proof(report.proof))
+        self.say("\nHTTP from the client was answered by")
+        for address, counts in report.http.items():
+            self.say(f"  {address:<12} {', '.join(f'{backend} {count} times' for backend, count in counts.items()) or 'nobody'}")
         self.say(
             f"\nThe capture lost {report.capture.lost} frames; the prober never paused for more than\n"
             f"{milliseconds(report.longest_pause)}; the run took {report.seconds:.0f} s."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from netlab.kube import Kubernetes, build_in_advance
+from netlab.kube import Kubernetes, lab_programs
 from netlab.lab import OUT, Lab
 from netlab.namespaces import INSIDE
 from netlab.records import MARK, Record, recorded, records, remove
@@ -59,7 +59,7 @@ def up(cluster: str) -> int:
         print("the lab is up already: make lab-shell")
         return 0
     if cluster == Kubernetes.name:
-        build_in_advance()
+        lab_programs()
     OUT.mkdir(parents=True, exist_ok=True)
     log_path = OUT / HOLD_LOG
     with log_path.open("wb") as log:
@@ -162,12 +162,11 @@ def _guide(lab: Lab) -> str:
 
 
 def shell(cluster: str) -> int:
-    """A shell inside the lab that stays; makes one first when there is none. The lab stays afterwards."""
+    """A shell inside the lab that stays, whichever cluster it has; makes one first when there is none. The lab stays afterwards."""
     if os.environ.get(INSIDE) == "1":
         print("this is the lab's shell already", file=sys.stderr)
         return 2
-    record = standing()
-    if (record is None or record.cluster != cluster) and (code := up(cluster)):
+    if standing() is None and (code := up(cluster)):
         return code
     record = standing()
     if record is None:
@@ -177,6 +176,8 @@ def shell(cluster: str) -> int:
     start = str(Path(record.directory) / SHELL_FILE)
     interactive = sys.stdin.isatty()
     bash = ("bash", "--rcfile", start, "-i") if interactive else ("bash",)
+    if record.cluster != cluster:
+        print(f"this lab has the {record.cluster} cluster", file=sys.stderr)
     if interactive:
         subprocess.run(("bash", "-c", f". {shlex.quote(start)} && guide"), check=False)
     inside = ("nsenter", "--target", str(record.pid), *user, "--mount", "--net", *bash)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from netlab.build import fetch
@@ -35,7 +36,10 @@ class Row:
 
 
 class View:
-    """Looks at the client twice a second in a thread of its own; everything else is asked of the feeds."""
+    """Looks at the client twice a second in a thread of its own; everything else is asked of the feeds.
+
+    ``backends`` counts which backend answered HTTP at each address.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class View:
         self._feed = feed
         self._http_port = http_port
         self._http: dict[str, str] = {}
+        self.backends: dict[str, Counter[str]] = {str(item.address): Counter() for item in services}
         self._neighbors: dict[str, tuple[bytes | None, str]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -62,7 +67,9 @@ class View:
         """Ask the client's kernel and the backends, until stopped."""
         while not self._stop.wait(LOOK_EVERY):
             for item in self.services:
-                self._http[str(item.address)] = fetch(self._client, str(item.address), self._http_port, HTTP_TIMEOUT)
+                answer = self._http[str(item.address)] = fetch(self._client, str(item.address), self._http_port, HTTP_TIMEOUT)
+                if answer:
+                    self.backends[str(item.address)][answer.split()[0]] += 1
             self._neighbors = self._client.neighbors()
 
     def stop(self) -> None:

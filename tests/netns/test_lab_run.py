@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from netlab.kube import ProgramsMissing, lab_programs
 from netlab.namespaces import RUN_NETNS, Network
 from netlab.pcapng import read_capture
 from netlab.records import MARK
@@ -17,10 +19,9 @@ pytestmark = pytest.mark.netns
 RUN_SECONDS = 90
 
 
-def test_a_planned_stop_in_the_lab(network: Network, tmp_path: Path) -> None:
-    """One scenario from nothing to the report; the exit code says that every bound was kept."""
-    assert not network.namespaces
-    command = (sys.executable, "-m", "netlab", "run", "--out", str(tmp_path / "out"), "--scenario", "stop")
+def play(tmp_path: Path, *options: str) -> dict[str, Any]:
+    """A planned stop from nothing to the report, which is returned; the exit code says that every bound was kept."""
+    command = (sys.executable, "-m", "netlab", *options, "run", "--out", str(tmp_path / "out"), "--scenario", "stop")
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     netlab = Path(__file__).parents[2] / "netns-lab"
@@ -29,7 +30,7 @@ def test_a_planned_stop_in_the_lab(network: Network, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every bound was kept" in done.stdout
 
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report: dict[str, Any] = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["passed"]
     assert report["capture"]["lost"] == 0
     (scenario,) = report["scenarios"]
@@ -44,9 +45,30 @@ def test_a_planned_stop_in_the_lab(network: Network, tmp_path: Path) -> None:
         assert proof["answers"] > 100
         assert proof["announcements"] > 0
         assert (proof["doubles"], proof["interleavings"], proof["strangers"]) == (0, 0, 0)
-    assert {"10.99.0.10", "10.99.0.20", "fd99::10", "fd99::20"} == set(report["ownership"])
-
-    assert ET.fromstring((tmp_path / "out" / "timeline.svg").read_text()).tag.endswith("svg")  # noqa: S314 - our own text
-    assert sum(1 for _ in read_capture(tmp_path / "out" / "lab.pcapng")) == report["capture"]["frames"]
+    assert {"10.99.0.10", "10.99.0.20", "fd99::10", "fd99::20"} == set(report["ownership"]) == set(report["http"])
     assert list(temporary.iterdir()) == []
     assert list(RUN_NETNS.iterdir()) == []
+    return report
+
+
+def test_a_planned_stop_in_the_lab(network: Network, tmp_path: Path) -> None:
+    """On the embedded cluster, where each node sends everything to its own backend; the picture and the capture are what they should be."""
+    assert not network.namespaces
+    report = play(tmp_path)
+    assert report["cluster"] == "embedded"
+    assert ET.fromstring((tmp_path / "out" / "timeline.svg").read_text()).tag.endswith("svg")  # noqa: S314 - our own text
+    assert sum(1 for _ in read_capture(tmp_path / "out" / "lab.pcapng")) == report["capture"]["frames"]
+
+
+@pytest.mark.apiserver
+def test_a_planned_stop_on_a_kubernetes_control_plane(network: Network, tmp_path: Path) -> None:
+    """The same on an API server, with kube-proxy on the nodes: every bound kept, and backends behind other nodes than the owner answer."""
+    assert not network.namespaces
+    try:
+        lab_programs()
+    except ProgramsMissing as error:
+        pytest.skip(str(error))
+    report = play(tmp_path, "--cluster", "kubernetes")
+    assert report["cluster"] == "kubernetes"
+    assert {backend for counts in report["http"].values() for backend in counts} == {"b1", "b2", "b3"}
+    assert all(sum(counts.values()) >= 3 for counts in report["http"].values())
