@@ -54,7 +54,8 @@ class User:
 class ControlPlane:
     """A control plane at ``address``, in ``namespace`` or, without one, on this host's loopback. A context manager: started, then gone.
 
-    ``users`` get a token and a kubeconfig each; ``admin`` is always one of them and may do everything.
+    Its processes end with the thread that started them. ``users`` get a token and a kubeconfig each; ``admin`` is always one of them and may
+    do everything.
     """
 
     programs: Path
@@ -213,12 +214,6 @@ class ControlPlane:
         with suppress(ProcessLookupError):
             process.kill()
         process.wait(10)
-
-    def restart_api_server(self) -> None:
-        """Kill the API server, start it again on what etcd holds, and wait until it is ready."""
-        self.kill("kube-apiserver")
-        self.start_api_server()
-        self.wait_ready()
 
     def lose_etcd(self) -> None:
         """Kill the API server and etcd and forget all that was stored. Nothing is started again."""

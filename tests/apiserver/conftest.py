@@ -30,8 +30,7 @@ def start(directory: Path) -> ControlPlane:
 @pytest.fixture(scope="session")
 def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with start(tmp_path_factory.mktemp("control-plane")) as control_plane:
-        grant(control_plane)
-        control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "policies" / "crds"))
+        prepare(control_plane)
         yield control_plane
 
 
@@ -41,8 +40,9 @@ def control_plane(shared_control_plane: ControlPlane) -> ControlPlane:
     return shared_control_plane
 
 
-def grant(control_plane: ControlPlane) -> None:
-    """The roles of policies/rbac.yaml, bound to the agents."""
+def prepare(control_plane: ControlPlane) -> None:
+    """Install policies/crds, and the roles of policies/rbac.yaml, bound to the agents."""
+    control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "policies" / "crds"))
     documents = list(yaml.safe_load_all((REPOSITORY / "policies" / "rbac.yaml").read_text()))
     for document in documents:
         if document["kind"].endswith("Binding"):

@@ -165,3 +165,9 @@ async def transport(kubeconfig: Path, connections: int = 8) -> AsyncIterator[Tra
 def _object(octets: bytes) -> Object:
     decoded: Object = json.loads(octets)
     return decoded
+
+
+async def start_api_server(control_plane: ControlPlane) -> None:
+    """Start the API server, which was killed, and wait until it is ready. From this thread, with which it shall end."""
+    control_plane.start_api_server()
+    await asyncio.to_thread(control_plane.wait_ready)

@@ -16,7 +16,7 @@ from l2announce.errors import ApiError
 from l2announce.kube import reflector as under_test
 from l2announce.kube.reflector import Change, Listed, Reflector, Resource
 from l2announce.kube.transport import Transport
-from tests.apiserver.rig import CONFIG_MAPS, Admin, administrator, asynchronous, following, transport, until
+from tests.apiserver.rig import CONFIG_MAPS, Admin, administrator, asynchronous, following, start_api_server, transport, until
 
 pytestmark = pytest.mark.apiserver
 
@@ -152,7 +152,8 @@ async def test_watch_cut_in_the_middle_of_an_object(control_plane: ControlPlane)
 
 
 @asynchronous
-async def test_nothing_is_lost_when_the_version_is_no_longer_kept(control_plane: ControlPlane) -> None:
+async def test_nothing_is_lost_when_the_version_is_no_longer_kept(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "LONGEST_WAIT", 1.0)
     async with stand(control_plane) as at, following(at.reflector().changes()) as came:
         await at.watching()
         await at.make("stays", "goes")
@@ -162,7 +163,8 @@ async def test_nothing_is_lost_when_the_version_is_no_longer_kept(control_plane:
         await at.admin.delete(f"{CONFIG_MAPS}/goes")
         await at.make("new")
         await asyncio.to_thread(control_plane.compact_etcd)
-        await asyncio.to_thread(control_plane.restart_api_server)
+        control_plane.kill("kube-apiserver")
+        await start_api_server(control_plane)
         told = len(came)
         at.proxy.seen.clear()
         at.proxy.rule = lambda _: None
