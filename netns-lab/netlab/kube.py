@@ -43,6 +43,9 @@ KUBE_PROXY_FLAGS = (
 PROGRAMMED_SECONDS = 30.0
 """Within which every kube-proxy must serve every address."""
 
+ELECTIONS = "!apiserver.kubernetes.io/identity"
+"""All leases in kube-system but those by which API servers know each other."""
+
 COLUMNS = "LEASE:.metadata.name,HOLDER:.spec.holderIdentity,ACQUIRED:.spec.acquireTime,RENEWED:.spec.renewTime"
 """What ``leases`` shows."""
 
@@ -111,7 +114,7 @@ class Kubernetes:
         return f"""\
 export KUBECONFIG={shlex.quote(str(plane.kubeconfig()))} KUBECACHEDIR="$LAB/kubectl"
 kubectl() {{ ip netns exec {self._control.name} {shlex.quote(str(plane.programs / "kubectl"))} "$@"; }}
-leases() {{ kubectl --namespace kube-system get leases --output custom-columns={COLUMNS} "$@"; }}"""
+leases() {{ kubectl --namespace kube-system get leases --selector '{ELECTIONS}' --output custom-columns={COLUMNS} "$@"; }}"""
 
     @property
     def _running(self) -> ControlPlane:
