@@ -1,0 +1,1 @@
+"""What agents cost on a real API server: ``make scale``, docs/scale.md."""

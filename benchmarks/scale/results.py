@@ -1,0 +1,122 @@
+"""What was measured, and the goals judged by it. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+MIB_LIMIT = 150.0
+CORE_LIMIT = 3.0
+REACTION_LIMIT_MS = 100.0
+WRITES_TOLERANCE = 0.1
+"""A share of S / renew interval: so far the lease writes may be from it."""
+RENEW_INTERVAL = 5.0
+
+
+@dataclass(slots=True)
+class Case:
+    """One case: its parameters, its figures, its requests by phase and kind, and its series of samples."""
+
+    name: str
+    parameters: dict[str, int]
+    figures: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a file."""
+        return {
+            "case": self.name,
+            "parameters": self.parameters,
+            "figures": self.figures,
+            "requests": self.counts,
+            "samples": {name: sorted(values) for name, values in self.samples.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One line of the table. ``is_met`` is None where nothing was promised."""
+
+    name: str
+    wanted: str
+    measured: str
+    is_met: bool | None = None
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least ``share`` of ``values`` do not exceed."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+
+
+def judge(cases: Sequence[Case]) -> Iterator[Goal]:
+    """The table's lines, case by case."""
+    for case in cases:
+        if "failover_leases" in case.figures:
+            yield from _requests(case)
+        if "announcing_mib" in case.figures:
+            yield from _large(case)
+        if "from_acknowledgement_ms" in case.samples:
+            yield from _reaction(case)
+
+
+def _requests(case: Case) -> Iterator[Goal]:
+    figures = case.figures
+    wanted = case.parameters["services"] / RENEW_INTERVAL
+    writes, agents = figures["idle_lease_writes_per_s"], case.parameters["agents"]
+    of = case.name
+    yield Goal(f"{of}: lease writes/s, idle", f"{wanted:g} ± 10 %", f"{writes:.1f}", abs(writes - wanted) <= WRITES_TOLERANCE * wanted)
+    yield Goal(f"{of}: GET and LIST, idle", "0", f"{figures['idle_polls']:g}", figures["idle_polls"] == 0)
+    # each of an agent's six watches begins anew every five to ten minutes
+    yield Goal(
+        f"{of}: other requests, idle", f"<= {6 * agents} watches", f"{figures['idle_other_requests']:g}",
+        figures["idle_other_requests"] <= 6 * agents,
+    )  # fmt: skip
+    yield Goal(f"{of}: GET and LIST, failover", "0", f"{figures['failover_polls']:g}", figures["failover_polls"] == 0)
+    yield Goal(
+        f"{of}: failover", "<= 17 s",
+        f"{figures['failover_leases']:g} leases, the last after {figures['failover_last_taken_s']:.1f} s, "
+        f"{figures['failover_conflicts']:g} conflicts, at most {figures['failover_peak_requests_per_s']:g} requests in a second",
+        figures["failover_last_taken_s"] <= 17.0,
+    )  # fmt: skip
+    yield Goal(
+        f"{of}: octets/s of an agent, idle", "-",
+        f"{figures['idle_received_octets_per_s_and_agent']:,.0f} in, {figures['idle_sent_octets_per_s_and_agent']:,.0f} out, "
+        f"{figures['idle_events_per_s_and_agent']:.1f} events/s",
+    )  # fmt: skip
+    yield Goal(f"{of}: CPU of an agent, idle", "-", f"{figures['idle_core_percent_per_agent']:.2f} % of a core")
+    yield Goal(
+        f"{of}: cold start until all are elected", "-",
+        f"{figures['cold_start_s']:.1f} s, {figures['first_to_last_lease_s']:.1f} s of it from the first to the last",
+    )  # fmt: skip
+
+
+def _large(case: Case) -> Iterator[Goal]:
+    figures = case.figures
+    mib, core = figures["announcing_mib"], figures["announcing_core_percent"]
+    of = case.name
+    yield Goal(
+        f"{of}: memory", f"< {MIB_LIMIT:g} MiB",
+        f"{mib:.0f} MiB: control {figures['announcing_control_mib']:.0f}, responder {figures['announcing_responder_mib']:.0f}; "
+        f"at most {figures['announcing_peak_mib']:.0f}",
+        mib < MIB_LIMIT,
+    )  # fmt: skip
+    writes = figures["idle_lease_writes_per_s"]
+    yield Goal(
+        f"{of}: CPU, idle", f"< {CORE_LIMIT:g} % of a core",
+        f"{core:.1f} % at {writes:.0f} renewals/s: {10_000 * core / max(writes, 1e-9):,.0f} µs a renewal", core < CORE_LIMIT,
+    )  # fmt: skip
+    yield Goal(
+        f"{of}: an agent that only watches", "-",
+        f"{figures['watching_mib']:.0f} MiB, {figures['watching_core_percent']:.1f} %, "
+        f"{figures['watching_received_octets_per_s']:,.0f} octets/s in, {figures['octets_per_event']:,.0f} an event",
+    )  # fmt: skip
+    yield Goal(f"{of}: cold start until all are elected", "-", f"{figures['cold_start_s']:.1f} s")
+
+
+def _reaction(case: Case) -> Iterator[Goal]:
+    values = case.samples["from_acknowledgement_ms"]
+    p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+    wanted = f"p99 < {REACTION_LIMIT_MS:g} ms"
+    measured = f"p50 {p50:.0f}, p99 {p99:.0f}, at most {max(values):.0f} ms"
+    yield Goal(f"{case.name}: acknowledged to announced", wanted, measured, p99 < REACTION_LIMIT_MS)
