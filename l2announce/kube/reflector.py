@@ -4,9 +4,10 @@ A list in pages, then a watch from its version, resumed from the last version se
 version is there another list. Tells what changed; keeps nothing but the version.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from random import randint
@@ -70,6 +71,7 @@ class Reflector:
     silence: float = SILENCE
     failing: Callable[[ApiError | None], None] = lambda _: None
     """Told of each failure, and of None when things are well again."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _version: str = ""
     _in_doubt: bool = False
 
@@ -159,7 +161,7 @@ class Reflector:
             if isinstance(failure, ApiError):
                 self._tell(failure)
 
-        return AsyncRetrying(wait=wait, retry=retry_if_exception_type(ApiError), before_sleep=before_sleep)
+        return AsyncRetrying(sleep=self.sleep, wait=wait, retry=retry_if_exception_type(ApiError), before_sleep=before_sleep)
 
     def _tell(self, err: ApiError) -> None:
         """Log it; tell it, unless the remedy is our own: a new list."""

@@ -54,8 +54,8 @@ class User:
 class ControlPlane:
     """A control plane at ``address``, in ``namespace`` or, without one, on this host's loopback. A context manager: started, then gone.
 
-    Its processes end with the thread that started them. ``users`` get a token and a kubeconfig each; ``admin`` is always one of them and may
-    do everything.
+    Its processes end with the thread that started them. ``users`` get a token and a kubeconfig each; ``admin`` is always one of them and
+    may do everything.
     """
 
     programs: Path
