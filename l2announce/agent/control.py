@@ -216,11 +216,13 @@ class ControlProcess:
         return ",".join(sorted({str(wanted.address) for wanted in self._controller.wanted(name)}))
 
     def _why(self, name: str) -> str:
+        if not self._controller.stopping and not self._controller.wanted(name):
+            return "NotSelected"
         blocker = self._controller.blocker(name, self._clock.now())
         if blocker is not None:
             return blocker.value
         elector = self._controller.electors.get(name)
-        if elector is None or not self._controller.wanted(name):
+        if elector is None:
             return "NotSelected"
         return f"HeldBy={elector.holder}" if elector.holder not in (None, self._settings.node_name) else "DeadlinePassed"
 
