@@ -5,9 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from l2announce.errors import KernelError
+from l2announce.errors import ConfigurationError, KernelError
 from l2announce.kernel.channel import Channel, connect
+from l2announce.kernel.privilege import effective_capabilities
 
+_CAP_NET_RAW = 13
 START_LIMIT = 10.0
 """Seconds within which a new responder must listen."""
 
@@ -20,6 +22,7 @@ class ResponderChild:
         self._process: subprocess.Popen[bytes] | None = None
         channel = connect(path)
         if channel is None:
+            _require_capability()
             command = [sys.executable, "-m", "l2announce.agent.responder", "--socket", str(path), "--exit-when-orphaned"]
             self._process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
             channel = self._wait(path, self._process)
@@ -47,3 +50,12 @@ class ResponderChild:
             time.sleep(0.005)
         process.kill()
         raise KernelError(f"the responder process did not listen at {path} within {START_LIMIT:g} s")
+
+
+def _require_capability() -> None:
+    """Refuse to start a responder that could not open its sockets."""
+    if not effective_capabilities() >> _CAP_NET_RAW & 1:
+        raise ConfigurationError(
+            "needs the capability CAP_NET_RAW for packet sockets; run as root, or grant it: AmbientCapabilities=CAP_NET_RAW in a "
+            "systemd unit, securityContext.capabilities.add [NET_RAW] in a container"
+        )
