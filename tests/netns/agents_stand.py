@@ -267,9 +267,15 @@ class Cluster:
         """Wait until every Service has its holder; Service -> node."""
         return {key: self.wait_holder(key) for key in keys}
 
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    @staticmethod
+    def command(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``l2announce ARGUMENTS``, as a user would."""
         return subprocess.run((str(PROGRAM), *arguments), check=check, capture_output=True, text=True, timeout=PATIENCE)
+
+    @staticmethod
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        """Start ``l2announce ARGUMENTS``; the caller waits for it."""
+        return subprocess.Popen((str(PROGRAM), *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def log(self, node: str) -> str:
         """Everything an agent has logged."""
