@@ -43,7 +43,7 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant) ->
         failover_bound=controller.timing.failover_bound,
         generation_sent=controller.generation,
         generation_applied=controller.gate.applied,
-        services=(*services, *refused),
+        services=tuple(sorted((*services, *refused), key=lambda each: each.service)),
         links=tuple(LinkStatus(link.name, format_mac(link.mac), link.carrier) for link in report.links) if report else (),
         problems=tuple(
             ProblemStatus(problem.subject, problem.reason, problem.message)

@@ -39,5 +39,6 @@ def who(
 
 
 def _row(service: ServiceStatus, known: AddressStatus, node: str) -> tuple[str, ...]:
-    last = ago(known.last_answer) if service.holder == node or known.last_answer is not None else f"ask {service.holder or 'the holder'}"
+    elsewhere = service.holder not in (None, node)
+    last = f"ask {service.holder}" if elsewhere and known.last_answer is None else ago(known.last_answer)
     return (service.service, service.holder or "nobody", " ".join(service.macs) or "-", service.since or "-", last, service.reason or "-")

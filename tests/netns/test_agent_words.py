@@ -127,7 +127,7 @@ def test_who_tells_whose_an_address_is(cluster: Cluster) -> None:
     for address, key, reason in ((LONELY, LONELY_SERVICE, "NoPolicy"), (FOREIGN, FOREIGN_SERVICE, "Class")):
         nobody = cluster.command("who", address, *here, check=False)
         assert nobody.returncode == 1
-        assert rows(nobody.stdout, "SERVICE")[key] == ["nobody", "-", "-", "ask the holder", reason]
+        assert rows(nobody.stdout, "SERVICE")[key] == ["nobody", "-", "-", "never", reason]
 
     unknown = cluster.command("who", "192.0.2.1", *here, check=False)
     assert (unknown.returncode, unknown.stdout) == (1, "")
