@@ -18,7 +18,7 @@ class NobodyError(L2AnnounceError):
 
 def who(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="IPv4 or IPv6.")],
-    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", help="The agent to ask.")] = None,
+    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", metavar="PATH", help="The agent to ask.")] = None,
 ) -> None:
     """Tell the Service, holder, interface and MAC of an address, since when, and when this node last answered for it.
 
