@@ -46,14 +46,14 @@ FULL = Effort(
     settle=True,
 )
 QUICK = Effort(
-    rounds=3,
+    rounds=2,
     throughput_seconds=0.4,
     latency_seconds=0.4,
     flood_seconds=1.0,
     forwarding_seconds=0.6,
-    forwarding_rounds=3,
-    starts=3,
-    patience=10.0,
+    forwarding_rounds=2,
+    starts=2,
+    patience=5.0,
     settle=False,
 )
 
