@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from netlab.namespaces import Namespace, Network, run_command
+from netlab.namespaces import Namespace, NamespaceError, Network, run_command
 from netlab.waiting import wait_until
 
 from benchmarks.harness.cores import ANSWERING_CORE, GENERATOR_CORE, keep_off_answering_core, require_cores
@@ -22,7 +23,7 @@ from l2announce.kernel.clock import boot_time
 from l2announce.model.address import Address
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.report import Report
-from l2announce.model.timing import HEARTBEAT
+from l2announce.model.timing import ANNOUNCE_OFFSETS, HEARTBEAT
 from l2announce.wire.messages import MAX_DATAGRAM, Assembler, encode_claims
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,6 +33,10 @@ RESPONDER = ("-m", "l2announce.agent.responder")
 CLAIM_SECONDS = 3600.0
 APPLY_LIMIT = 60.0
 """Seconds that a responder may take to apply a claim set."""
+ANNOUNCING_LIMIT = 60.0
+"""Seconds within which the announcements of a claim set must be over where a case waits for that."""
+_SILENCE = 0.2 + max(after - before for before, after in pairwise(ANNOUNCE_OFFSETS))
+"""Seconds without a frame after which no announcement is to come."""
 _SEED = 826
 
 
@@ -64,6 +69,27 @@ class Node:
         """The client as it asks this node."""
         source = f"10.99.{self.number}.2" if protocol == "arp" else f"fd00:99:{self.number}::2"
         return Asker(self.client, self.client_device, protocol, source, self.mac)
+
+    def wait_announced(self) -> None:
+        """Wait until the responder has announced what it was told to: no frame for longer than it ever pauses."""
+        sent, since = -1, 0.0
+
+        def silent() -> bool:
+            nonlocal sent, since
+            if (now_sent := self._frames_sent()) != sent:
+                sent, since = now_sent, time.monotonic()
+            return time.monotonic() - since > _SILENCE
+
+        wait_until(silent, ANNOUNCING_LIMIT, "the announcements to be over", interval=0.1)
+
+    def _frames_sent(self) -> int:
+        """Frames that the client has received from the node."""
+        with self.client.entered():
+            for line in Path("/proc/thread-self/net/dev").read_text().splitlines():
+                name, _, counters = line.strip().partition(":")
+                if name == self.client_device:
+                    return int(counters.split()[1])
+        raise NamespaceError(f"{self.client_device}: not in /proc/net/dev of the client")
 
     def assign(self, addresses: Sequence[Address]) -> None:
         """Have the kernel own ``addresses``."""

@@ -55,6 +55,8 @@ def measure_forwarding(bench: Bench) -> Result:
             responder = ResponderUnderTest.start(router, bench.bed.scratch) if name == "responder" else None
             if responder is not None:
                 responder.claim(owned_addresses("ndp", CLAIMS))
+                if bench.effort.settle:
+                    router.wait_announced()
             (sent, forwarded), used = bench.quiet.measure(responder.process.pid if responder else None, send)
             if responder is not None:
                 responder.stop()

@@ -5,8 +5,14 @@ import sys
 import time
 from pathlib import Path
 
-from l2announce.errors import KernelError
+from l2announce.errors import ConfigurationError, KernelError
 from l2announce.kernel.channel import Channel, connect
+from l2announce.kernel.privilege import effective_capabilities
+
+_CAP_NET_RAW = 13
+_FLAGS = 6
+"""The place of the task's flags in /proc/PID/stat, counted after the name; proc_pid_stat(5)."""
+_PF_EXITING = 0x4
 
 START_LIMIT = 10.0
 """Seconds within which a new responder must listen."""
@@ -17,23 +23,28 @@ class ResponderChild:
 
     def __init__(self, path: Path) -> None:
         """Connect to the responder at ``path``, or start one there. KernelError when it does not come up; its own words are on stderr."""
-        self._process: subprocess.Popen[bytes] | None = None
         channel = connect(path)
         if channel is None:
+            _require_capability()
             command = [sys.executable, "-m", "l2announce.agent.responder", "--socket", str(path), "--exit-when-orphaned"]
-            self._process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
-            channel = self._wait(path, self._process)
+            process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603 - our own module
+            channel = self._wait(path, process)
         self.channel: Channel = channel
+        self._pid = channel.peer_pid()
 
     def is_dead(self) -> bool:
-        """True when the process is known to have ended. Waits a moment for one that is just ending."""
-        if self._process is None:
+        """True when the process is known to run no code any more, so that nothing answers.
+
+        It has ended, or is on its way (PF_EXITING): the kernel needs about a second to take packet sockets down.
+        """
+        if self._pid == 0:
             return False
         try:
-            self._process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+            stat = Path(f"/proc/{self._pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        flags = int(stat.rpartition(")")[2].split()[_FLAGS])
+        return bool(flags & _PF_EXITING)
 
     @staticmethod
     def _wait(path: Path, process: subprocess.Popen[bytes]) -> Channel:
@@ -47,3 +58,12 @@ class ResponderChild:
             time.sleep(0.005)
         process.kill()
         raise KernelError(f"the responder process did not listen at {path} within {START_LIMIT:g} s")
+
+
+def _require_capability() -> None:
+    """Refuse to start a responder that could not open its sockets."""
+    if not effective_capabilities() >> _CAP_NET_RAW & 1:
+        raise ConfigurationError(
+            "needs the capability CAP_NET_RAW for packet sockets; run as root, or grant it: AmbientCapabilities=CAP_NET_RAW in a "
+            "systemd unit, securityContext.capabilities.add [NET_RAW] in a container"
+        )

@@ -1,7 +1,8 @@
-"""What the user asked of an agent, checked: every bad value is refused here, before anything is opened."""
+"""What the user asked of an agent, checked: every bad value is refused here, before an agent's work begins."""
 
 import os
 import re
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Literal
 from l2announce.control.devices import compile_pattern
 from l2announce.errors import ConfigurationError
 from l2announce.model.timing import Timing
+
+LONGEST_SOCKET_PATH = 107
+"""Octets of sun_path without its final zero, unix(7)."""
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -55,11 +59,11 @@ class Settings:
     def __post_init__(self) -> None:
         if not _DNS_SUBDOMAIN.fullmatch(self.node_name) or len(self.node_name) > 253:
             raise ConfigurationError(
-                f"--node-name {self.node_name!r}: not a Kubernetes node name (lower case letters, digits, '-' and '.')"
+                f"--node-name {self.node_name!r}: not a Kubernetes node name; use lower case letters, digits, '-' and '.'"
             )
         if not _DNS_LABEL.fullmatch(self.lease_namespace) or len(self.lease_namespace) > 63:
             raise ConfigurationError(
-                f"--lease-namespace {self.lease_namespace!r}: not a namespace name (lower case letters, digits and '-')"
+                f"--lease-namespace {self.lease_namespace!r}: not a namespace name; use lower case letters, digits and '-'"
             )
         if self.manifests is not None and (self.kubeconfig is not None or self.context is not None):
             raise ConfigurationError("--manifests and --kubeconfig: give one of them, as an agent has one cluster")
@@ -79,3 +83,25 @@ class Settings:
     def responder_socket(self) -> Path:
         """Beside the state socket."""
         return self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
+
+
+def prepare_sockets(settings: Settings) -> None:
+    """Make the directory of the sockets, for its owner alone; refuse a state socket that cannot be made, is a file, or serves an agent."""
+    path = settings.state_socket
+    if len(os.fsencode(settings.responder_socket)) > LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"--state-socket {path}: too long for the responder's socket beside it, {LONGEST_SOCKET_PATH} octets at most; "
+            "choose a shorter path"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_file = path.exists() and not path.is_socket()
+    except OSError as err:
+        raise ConfigurationError(f"--state-socket {path}: cannot make its directory: {err.strerror}; choose another path") from err
+    if is_file:
+        raise ConfigurationError(f"--state-socket {path}: exists and is not a socket; choose another path")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"--state-socket {path}: {path.parent} is not writable; choose another path")
+    with socket.socket(socket.AF_UNIX) as connection:
+        if connection.connect_ex(str(path)) == 0:
+            raise ConfigurationError(f"--state-socket {path}: another agent serves there; stop it, or choose another path")

@@ -27,7 +27,11 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant) ->
     services = [_service_status(controller, records, service, name, now) for service, name in sorted(grouped)]
     known = {service for service, _ in grouped}
     refused = [
-        ServiceStatus(str(service), reason=reason.value)
+        ServiceStatus(
+            str(service),
+            tuple(AddressStatus(str(address)) for address in controller.addresses_of(service)),
+            reason=reason.value,
+        )
         for service, reason in controller.selection.refusals.items()
         if service not in known
     ]
@@ -39,7 +43,7 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant) ->
         failover_bound=controller.timing.failover_bound,
         generation_sent=controller.generation,
         generation_applied=controller.gate.applied,
-        services=(*services, *refused),
+        services=tuple(sorted((*services, *refused), key=lambda each: each.service)),
         links=tuple(LinkStatus(link.name, format_mac(link.mac), link.carrier) for link in report.links) if report else (),
         problems=tuple(
             ProblemStatus(problem.subject, problem.reason, problem.message)
@@ -54,32 +58,33 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant) ->
 def _service_status(controller: Controller, records: AnswerRecords, service: NamespacedName, name: str, now: Instant) -> ServiceStatus:
     group: Group = controller.groups[name]
     elector = controller.electors.get(name)
-    lease = controller.lease(name)
     deadline = elector.deadline if elector else None
+    held = deadline is not None and now < deadline
+    holder = controller.node_name if held else controller.holder(name, now)
+    known = controller.lease(name)
+    lease = known if known is not None and known.holder_identity == holder else None
     interfaces = {wanted.address: wanted.interfaces for wanted in controller.wanted(name) if wanted.service == service}
     addresses = controller.addresses_of(service)
-    announced = deadline is not None and now < deadline
+    announced = held and bool(interfaces)
     blocker = controller.blocker(name, now)
     refusal = controller.selection.refusals.get(service)
     reason = refusal.value if refusal else blocker.value if blocker else ""
     return ServiceStatus(
         service=str(service),
         addresses=tuple(_address_status(address, interfaces.get(address, frozenset()), records, now) for address in addresses),
-        announced=announced and bool(interfaces),
+        announced=announced,
         lease=name,
-        holder=(lease.holder_identity or None) if lease else None,
+        holder=holder,
         since=lease.acquire_time if lease else "",
         macs=tuple(filter(None, lease.annotations.get(INTERFACES_ANNOTATION, "").split(","))) if lease else (),
         state=elector.state.value if elector else "",
-        reason="" if announced else reason or _waiting_reason(controller, name),
+        reason="" if announced else reason or _waiting_reason(controller, holder),
         deadline=None if deadline is None else deadline - now,
         shares_with=tuple(str(other) for other in group.services if other != service),
     )
 
 
-def _waiting_reason(controller: Controller, name: str) -> str:
-    lease = controller.lease(name)
-    holder = lease.holder_identity if lease else ""
+def _waiting_reason(controller: Controller, holder: str | None) -> str:
     return f"HeldBy={holder}" if holder and holder != controller.node_name else "Electing"
 
 

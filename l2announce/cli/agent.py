@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
 
 from l2announce.agent.logs import set_up_logging
-from l2announce.agent.settings import Settings, default_run_directory, parse_duration
+from l2announce.agent.settings import Settings, default_run_directory, parse_duration, prepare_sockets
 from l2announce.errors import ConfigurationError
 from l2announce.model.timing import Timing
 
@@ -47,21 +47,30 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as err:
-        raise ConfigurationError(f"--config {path}: {err.strerror}") from err
-    except yaml.YAMLError as err:
-        raise ConfigurationError(f"--config {path}: not YAML: {' '.join(str(err).split())}") from err
+        raise ConfigurationError(f"--config {path}: {err.strerror}; name a YAML file that can be read") from err
+    except (UnicodeDecodeError, yaml.YAMLError) as err:
+        raise ConfigurationError(f"--config {path}: not YAML: {' '.join(str(err).split())}; correct the file") from err
     if not isinstance(content, Mapping):
         raise ConfigurationError(f"--config {path}: must be a mapping of flag names (without dashes in front) to values")
     known = {parameter.name for parameter in ctx.command.params if parameter.name} - {"config"}
     flags = [name.replace("_", "-") for name in known]
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, str | list[str]] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
             raise ConfigurationError(f"--config {path}: unknown key {key!r}; keys are {', '.join(sorted(flags))}")
-        defaults[name] = value
+        defaults[name] = _as_typed(path, key, value, many=name == "devices")
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
+
+
+def _as_typed(path: Path, key: object, value: object, *, many: bool) -> str | list[str]:
+    """A value of the file as it would stand on the command line; only flags that may be repeated take a list."""
+    if many and isinstance(value, list):
+        return [str(_as_typed(path, key, each, many=False)) for each in value]
+    if value is None or isinstance(value, bool | list | Mapping):
+        raise ConfigurationError(f"--config {path}: {key}: {value!r} cannot be its value; write what you would write after --{key}")
+    return [str(value)] if many else str(value)
 
 
 def _env(name: str) -> str:
@@ -69,40 +78,62 @@ def _env(name: str) -> str:
 
 
 def agent(
-    node_name: Annotated[str, typer.Option(envvar=_env("NODE_NAME"), help="The name of this Kubernetes node.")],
+    node_name: Annotated[str, typer.Option(envvar=_env("NODE_NAME"), metavar="NAME", help="The name of this Kubernetes node.")],
     manifests: Annotated[
-        Path | None, typer.Option(envvar=_env("MANIFESTS"), help="Directory of YAML manifests: the embedded cluster, no Kubernetes.")
+        Path | None, typer.Option(envvar=_env("MANIFESTS"), metavar="DIR", help="YAML manifests: the embedded cluster, no Kubernetes.")
     ] = None,
     kubeconfig: Annotated[
-        Path | None, typer.Option(envvar=_env("KUBECONFIG"), help="The API server to use. Default: that of the pod we run in.")
+        Path | None,
+        typer.Option(envvar=_env("KUBECONFIG"), metavar="FILE", help="The API server to use. Default: that of the pod we run in."),
     ] = None,
-    context: Annotated[str | None, typer.Option(envvar=_env("CONTEXT"), help="Of the kubeconfig. Default: its current one.")] = None,
+    context: Annotated[
+        str | None, typer.Option(envvar=_env("CONTEXT"), metavar="NAME", help="Of the kubeconfig. Default: its current one.")
+    ] = None,
     devices: Annotated[
         list[str] | None,
-        typer.Option(envvar=_env("DEVICES"), help="RE2 expression for interfaces that may announce; repeatable. Default: detected."),
+        typer.Option(
+            envvar=_env("DEVICES"), metavar="REGEX", help="RE2 expression for interfaces that may announce; repeatable. Default: detected."
+        ),
     ] = None,
-    lease_duration: Annotated[str, typer.Option(envvar=_env("LEASE_DURATION"), help="How long a lease lasts unrenewed.")] = "15s",
-    lease_renew_deadline: Annotated[str, typer.Option(envvar=_env("LEASE_RENEW_DEADLINE"), help="How often a holder renews.")] = "5s",
+    lease_duration: Annotated[
+        str, typer.Option(envvar=_env("LEASE_DURATION"), metavar="TIME", help="How long a lease lasts unrenewed; whole seconds.")
+    ] = "15s",
+    lease_renew_deadline: Annotated[
+        str, typer.Option(envvar=_env("LEASE_RENEW_DEADLINE"), metavar="TIME", help="How often a holder renews.")
+    ] = "5s",
     lease_retry_period: Annotated[
-        str, typer.Option(envvar=_env("LEASE_RETRY_PERIOD"), help="Wait before a failed lease write is tried again.")
+        str, typer.Option(envvar=_env("LEASE_RETRY_PERIOD"), metavar="TIME", help="Wait before a failed lease write is tried again.")
     ] = "2s",
-    lease_namespace: Annotated[str, typer.Option(envvar=_env("LEASE_NAMESPACE"), help="Where the leases are kept.")] = "kube-system",
+    lease_namespace: Annotated[
+        str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
+    ] = "kube-system",
     lease_name_style: Annotated[
-        LeaseNameStyle, typer.Option(envvar=_env("LEASE_NAME_STYLE"), help="Between namespace and name in lease names.")
+        LeaseNameStyle,
+        typer.Option(envvar=_env("LEASE_NAME_STYLE"), help="Between namespace and name in lease names; the same on every node."),
     ] = LeaseNameStyle.DOT,
     state_socket: Annotated[
-        Path | None, typer.Option(envvar=_env("STATE_SOCKET"), help="Where status is served. Default: in the run directory.")
+        Path | None,
+        typer.Option(envvar=_env("STATE_SOCKET"), metavar="PATH", help="Where status is served. Default: agent.sock in the run directory."),
     ] = None,
-    log_format: Annotated[LogFormat, typer.Option(envvar=_env("LOG_FORMAT"))] = LogFormat.TEXT,
-    log_level: Annotated[LogLevel, typer.Option(envvar=_env("LOG_LEVEL"))] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=_env("LOG_FORMAT"), help="For people, or one JSON object a line.")
+    ] = LogFormat.TEXT,
+    log_level: Annotated[LogLevel, typer.Option(envvar=_env("LOG_LEVEL"), help="The least level that is logged.")] = LogLevel.INFO,
     config: Annotated[  # noqa: ARG001 - its callback has done the work
         Path | None,
-        typer.Option(envvar=_env("CONFIG"), callback=_read_config, is_eager=True, help="YAML file with any of these flags as keys."),
+        typer.Option(
+            envvar=_env("CONFIG"),
+            metavar="FILE",
+            callback=_read_config,
+            is_eager=True,
+            help="YAML file with any of these flags as keys, without dashes in front.",
+        ),
     ] = None,
 ) -> None:
     """Announce this node's share of the Services: elect, answer, fail over.
 
-    Flags win over L2ANNOUNCE_* variables, and those over the file. Starts its responder process by itself.
+    Flags win over L2ANNOUNCE_* variables, and those over the file. A TIME is a number with ms, s, m or h, such as 15s or 1m30s. Starts its
+    responder process by itself, for which it needs the capability CAP_NET_RAW. Ends on SIGTERM, in order, within a second.
     """
     settings = Settings(
         node_name=node_name,
@@ -121,6 +152,7 @@ def agent(
         log_format=log_format.value,
         log_level=log_level.value,
     )
+    prepare_sockets(settings)
     set_up_logging(settings.log_format, settings.log_level)
     sys.exit(run_agent(settings))
 
@@ -144,5 +176,5 @@ def run_agent(settings: Settings) -> int:
 
 
 def responder(ctx: typer.Context) -> None:
-    """Be only the responder process; --help tells its flags. An agent starts one by itself."""
+    """Be only the responder process. An agent starts one by itself."""
     os.execv(sys.executable, [sys.executable, "-m", "l2announce.agent.responder", *ctx.args])  # noqa: S606 - ourselves, without this program's imports

@@ -1,9 +1,10 @@
 """The program ``l2announce``: its commands, and what a wrong one gets (one line, exit code 2)."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from l2announce import __version__
 from l2announce.cli import agent, replay, status, who
@@ -11,17 +12,18 @@ from l2announce.errors import ConfigurationError, L2AnnounceError
 
 app = typer.Typer(
     name="l2announce",
-    help="Announce Kubernetes LoadBalancer and External IPs on the local network by ARP and NDP, one owner per address.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("agent")(agent.agent)
-app.command("responder", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(agent.responder)
-app.command("status")(status.status)
-app.command("who")(who.who)
-app.command("replay")(replay.replay)
+app.command("agent", short_help="Announce this node's share of the Services.")(agent.agent)
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+app.command("responder", short_help="Be only the responder process.", context_settings=_PASS_ON, add_help_option=False)(agent.responder)
+app.command("status", short_help="What this node announces, and why not the rest.")(status.status)
+app.command("who", short_help="Whose an address is, and who answers for it.")(who.who)
+app.command("replay", short_help="The frames of a capture, through the engine.")(replay.replay)
 
 
 def _print_version(wanted: bool) -> None:
@@ -32,21 +34,42 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has done the work
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    """Options before the command."""
+    """Announce Kubernetes LoadBalancer and External IPs on the local network by ARP and NDP, one owner per address."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a fault, 2 something the user can correct."""
     try:
-        app()
+        sys.exit(app(prog_name="l2announce", standalone_mode=False))
+    except TyperException as err:
+        _complain(f"{_in_one_line(err)}; see {_command_path(err)} --help", 2)
     except ConfigurationError as err:
-        sys.stderr.write(f"l2announce: {err}\n")
-        sys.exit(2)
+        _complain(str(err), 2)
     except L2AnnounceError as err:
-        sys.stderr.write(f"l2announce: {err}\n")
-        sys.exit(1)
+        _complain(str(err), 1)
+
+
+def _in_one_line(err: TyperException) -> str:
+    """What is wrong with the command line, without the library's jargon."""
+    return " ".join(err.format_message().split()).replace("Value error, ", "").rstrip(".")
+
+
+def _command_path(err: TyperException) -> str:
+    """The command whose help explains it."""
+    return str(getattr(getattr(err, "ctx", None), "command_path", "l2announce"))
+
+
+def _complain(message: str, code: int) -> NoReturn:
+    """End with one line."""
+    sys.stderr.write(f"l2announce: {message}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ from l2announce.model.status import NodeStatus, ServiceStatus
 
 
 def status(
-    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", help="The agent to ask.")] = None,
-    manifests: Annotated[Path | None, typer.Option(help="Read the leases of this embedded cluster instead; no agent is needed.")] = None,
-    lease_namespace: Annotated[str, typer.Option(envvar="L2ANNOUNCE_LEASE_NAMESPACE", help="With --manifests.")] = "kube-system",
-    output: Annotated[Output, typer.Option("-o", "--output")] = Output.TABLE,
+    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", metavar="PATH", help="The agent to ask.")] = None,
+    manifests: Annotated[Path | None, typer.Option(metavar="DIR", help="Read its leases instead; no agent is needed.")] = None,
+    lease_namespace: Annotated[
+        str, typer.Option(envvar="L2ANNOUNCE_LEASE_NAMESPACE", metavar="NAME", help="With --manifests: whose leases.")
+    ] = "kube-system",
+    output: Annotated[Output, typer.Option("-o", "--output", help="A table, a wider one, or everything.")] = Output.TABLE,
 ) -> None:
     """Tell what this node announces, holds and sees, or what the cluster's leases say."""
     if manifests is None:
@@ -34,7 +36,7 @@ def status(
 
 def _print_leases(manifests: Path, namespace: str, output: Output) -> None:
     if not manifests.is_dir():
-        raise ConfigurationError(f"--manifests {manifests}: no such directory")
+        raise ConfigurationError(f"--manifests {manifests}: no such directory; name the one that the agents are given")
     leases = sorted(read_leases(manifests, namespace), key=lambda lease: lease.name)
     if output in (Output.JSON, Output.YAML):
         print_document(leases, output)

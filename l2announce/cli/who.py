@@ -8,17 +8,21 @@ import typer
 
 from l2announce.cli.ask import ask_agent
 from l2announce.cli.output import ago, make_console, print_table
-from l2announce.errors import ConfigurationError
+from l2announce.errors import ConfigurationError, L2AnnounceError
 from l2announce.model.status import AddressStatus, ServiceStatus
 
 
+class NobodyError(L2AnnounceError):
+    """No Service has the address: nothing is wrong with the command, so not exit code 2."""
+
+
 def who(
-    address: Annotated[str, typer.Argument(help="An IPv4 or IPv6 address.")],
-    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", help="The agent to ask.")] = None,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="IPv4 or IPv6.")],
+    state_socket: Annotated[Path | None, typer.Option(envvar="L2ANNOUNCE_STATE_SOCKET", metavar="PATH", help="The agent to ask.")] = None,
 ) -> None:
     """Tell the Service, holder, interface and MAC of an address, since when, and when this node last answered for it.
 
-    Exit code 1 when nobody announces it.
+    Exit code 1 when nobody announces it, also when no Service has it.
     """
     try:
         wanted = str(ip_address(address))
@@ -27,7 +31,7 @@ def who(
     status = ask_agent(state_socket)
     found = [(service, known) for service in status.services for known in service.addresses if known.address == wanted]
     if not found:
-        raise ConfigurationError(f"{wanted}: no Service has this address, as far as node {status.node} knows")
+        raise NobodyError(f"{wanted}: no Service has this address, as far as node {status.node} knows")
     rows = [_row(service, known, status.node) for service, known in found]
     print_table(make_console(), ("SERVICE", "HOLDER", "ON", "SINCE", "LAST ANSWER", "WHY NOT HERE"), rows)
     if not any(service.holder for service, _ in found):
@@ -35,5 +39,6 @@ def who(
 
 
 def _row(service: ServiceStatus, known: AddressStatus, node: str) -> tuple[str, ...]:
-    last = ago(known.last_answer) if service.holder == node or known.last_answer is not None else f"ask {service.holder or 'the holder'}"
+    elsewhere = service.holder not in (None, node)
+    last = f"ask {service.holder}" if elsewhere and known.last_answer is None else ago(known.last_answer)
     return (service.service, service.holder or "nobody", " ".join(service.macs) or "-", service.since or "-", last, service.reason or "-")

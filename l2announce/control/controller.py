@@ -219,6 +219,10 @@ class Controller:
         """The lease as last observed; None when there is none."""
         return self._leases.present(name)
 
+    def holder(self, name: str, now: Instant) -> str | None:
+        """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
+        return self._leases.holder(name, now)
+
     def addresses_of(self, service: NamespacedName) -> tuple[Address, ...]:
         """The addresses of a Service, external IPs first, each once."""
         known = self._state.services.get(service) if self._state else None

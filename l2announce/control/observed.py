@@ -48,6 +48,13 @@ class ObservedLeases:
         sight = self._sights.get(name)
         return sight.lease if sight is not None and sight.gone_at is None else None
 
+    def holder(self, name: str, now: Instant) -> str | None:
+        """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
+        lease = self.present(name)
+        if lease is None or now >= self._sights[name].seen_at + lease.lease_duration:
+            return None
+        return lease.holder_identity or None
+
     def replay(self, elector: LeaseElector, now: Instant) -> None:
         """Show a new elector what happened to its lease so far, as if it had watched."""
         sight = self._sights.get(elector.name)

@@ -3,6 +3,7 @@
 import errno
 import socket
 import stat
+import struct
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ MessageT = TypeVar("MessageT", ClaimSet, Report)
 
 BUFFER = 1 << 20
 """Asked for in both directions; the kernel gives what net.core.wmem_max allows. One part always fits."""
+
+_UCRED = struct.Struct("=iII")
+"""struct ucred: pid, uid, gid, unix(7)."""
 
 
 class PeerGone(ChannelError):  # noqa: N818 - says what happened
@@ -37,6 +41,11 @@ class Channel:
     def fileno(self) -> int:
         """The descriptor, to wait for."""
         return self._socket.fileno()
+
+    def peer_pid(self) -> int:
+        """The process at the other end, as it was when the connection was made; 0 when it is not visible from here."""
+        pid, _, _ = _UCRED.unpack(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        return int(pid)
 
     @property
     def wants_write(self) -> bool:

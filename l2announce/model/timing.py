@@ -38,21 +38,21 @@ class Timing:
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
             raise ConfigurationError(
-                f"lease duration {self.lease_duration:g}s: must be a whole number of seconds, at least 1s (a Lease stores whole seconds)"
+                f"--lease-duration {self.lease_duration:g}s: must be a whole number of seconds, at least 1s (a Lease stores whole seconds)"
             )
         if not self.renew_deadline > 0:
-            raise ConfigurationError(f"lease renew deadline {self.renew_deadline:g}s: must be above 0s")
+            raise ConfigurationError(f"--lease-renew-deadline {self.renew_deadline:g}s: must be above 0s")
         if not self.retry_period > 0:
-            raise ConfigurationError(f"lease retry period {self.retry_period:g}s: must be above 0s")
+            raise ConfigurationError(f"--lease-retry-period {self.retry_period:g}s: must be above 0s")
         if self.renew_deadline >= self.lease_duration * FENCE:
             raise ConfigurationError(
-                f"lease renew deadline {self.renew_deadline:g}s: must be below {FENCE:g} of the lease duration {self.lease_duration:g}s; "
-                "raise --lease-duration or lower --lease-renew-deadline"
+                f"--lease-renew-deadline {self.renew_deadline:g}s: must be below {FENCE:g} of the lease duration "
+                f"{self.lease_duration:g}s; raise --lease-duration or lower --lease-renew-deadline"
             )
         if self.renew_deadline <= 1.2 * self.retry_period:
             raise ConfigurationError(
-                f"lease retry period {self.retry_period:g}s: 1.2 times it must be below the lease renew deadline {self.renew_deadline:g}s; "
-                "lower --lease-retry-period"
+                f"--lease-retry-period {self.retry_period:g}s: 1.2 times it must be below the lease renew deadline "
+                f"{self.renew_deadline:g}s; lower --lease-retry-period"
             )
 
     @property

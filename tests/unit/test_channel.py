@@ -1,5 +1,6 @@
 """The channel between the two processes: whole messages, back pressure, its end, and the path it listens at."""
 
+import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -171,3 +172,7 @@ def test_path_too_long_for_a_socket(tmp_path: Path) -> None:
         listen(path)
     with pytest.raises(ChannelError, match=r"cannot connect to .*: AF_UNIX path too long"):
         connect(path)
+
+
+def test_the_peer_is_known_by_its_process(pair: Pair) -> None:
+    assert [end.peer_pid() for end in pair] == [os.getpid()] * 2

@@ -503,3 +503,10 @@ def test_a_member_that_left_its_group_wakes_nobody() -> None:
     assert bench.claimed == {VIP_A}
     bench.run(16.0)
     assert bench.claimed == {VIP_A}
+
+
+def test_the_holder_as_observed() -> None:
+    bench = Bench(leases=[Lease(LEASE_A, "n2", 15.0, "1")])
+    assert bench.controller.holder(LEASE_A, bench.now + 14.9) == "n2"
+    assert bench.controller.holder(LEASE_A, bench.now + 15.0) is None
+    assert bench.controller.holder(LEASE_B, bench.now) is None

@@ -60,3 +60,14 @@ def test_replay_gives_an_elector_the_past() -> None:
     leases.replay(new, 10.0)
     new.set_eligible(True, 10.0)
     assert new.state is State.ACQUIRING
+
+
+def test_the_holder_is_who_has_not_let_it_run_out() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE, Lease("free", "", 1.0, "1")], 1.0)
+    assert leases.holder("a", 15.9) == "n2"
+    assert leases.holder("a", 16.0) is None
+    assert leases.holder("free", 1.5) is None
+    assert leases.holder("unknown", 1.5) is None
+    leases.list_received([], 2.0)
+    assert leases.holder("a", 2.0) is None
