@@ -70,9 +70,10 @@ def convert(raw: object, struct: type[_S]) -> _S:
 def decode(octets: bytes, struct: type[_S]) -> _S:
     """JSON as a Struct; ObjectError as ``convert``, and for what is not JSON."""
     try:
-        return msgspec.json.decode(octets, type=struct)
-    except msgspec.ValidationError as err:
-        raise _object_error(str(err), msgspec.json.decode(octets)) from err
+        try:
+            return msgspec.json.decode(octets, type=struct)
+        except msgspec.ValidationError as err:
+            raise _object_error(str(err), msgspec.json.decode(octets)) from err  # which may show that the rest is no JSON
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise ObjectError((), "NotJSON", f"not JSON: {err}; look at what sent it") from err
 
