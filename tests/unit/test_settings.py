@@ -58,7 +58,8 @@ class Program:
         self._patch = patch
         for key in VALUES:
             patch.delenv(variable(key), raising=False)
-        patch.delenv("L2ANNOUNCE_CONFIG", raising=False)
+        for key in ("config", "kubeconfig", "context"):
+            patch.delenv(variable(key), raising=False)
         patch.setenv("XDG_RUNTIME_DIR", str(directory / "run"))
         patch.setattr("os.access", _is_not_run)
         patch.setattr(agent, "set_up_logging", always(None))
@@ -144,7 +145,7 @@ def test_flag_wins_over_variable_over_file(program: Program, monkeypatch: pytest
 
 def test_defaults_are_those_of_the_documentation(program: Program) -> None:
     asked = program.settings(*needed())
-    assert asked == Settings("n1", Path("a"), Timing(15, 5, 2), state_socket=program.directory / "run/l2announce/agent.sock")
+    assert asked == Settings("n1", Timing(15, 5, 2), Path("a"), state_socket=program.directory / "run/l2announce/agent.sock")
     assert (asked.lease_namespace, asked.lease_name_style, asked.devices) == ("kube-system", "dot", ())
     assert (asked.log_format, asked.log_level) == ("text", "info")
     assert asked.responder_socket == program.directory / "run/l2announce/agent.responder.sock"
@@ -253,7 +254,7 @@ def test_a_bad_value_gets_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("nope: 1", ("unknown key 'nope'", "keys are devices, lease-duration")),
+        ("nope: 1", ("unknown key 'nope'", "keys are context, devices, kubeconfig, lease-duration")),
         ("config: other.yaml", ("unknown key 'config'",)),
         ("3: 1", ("unknown key 3",)),
         ("{", ("not YAML", "correct the file")),
@@ -287,16 +288,42 @@ def test_a_file_that_cannot_be_read_gets_one_line(
     assert word in line
 
 
-@pytest.mark.parametrize("missing", ["--node-name", "--manifests"])
-def test_a_missing_flag_is_named_with_its_variable(program: Program, capsys: pytest.CaptureFixture[str], missing: str) -> None:
-    flags = needed()
-    at = flags.index(missing)
-    del flags[at : at + 2]
-    assert program.run(*flags) == 2
+def test_a_missing_flag_is_named_with_its_variable(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run("--manifests", "a") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"'{missing}'" in line
-    assert variable(missing.removeprefix("--")) in line
+    assert "'--node-name'" in line
+    assert variable("node-name") in line
     assert line.endswith("see l2announce agent --help")
+
+
+def test_without_a_directory_the_cluster_is_that_of_the_pod(program: Program) -> None:
+    assert program.run("--node-name", "n1") == 0
+    (asked,) = program.started
+    assert (asked.manifests, asked.kubeconfig, asked.context) == (None, None, None)
+
+
+def test_a_kubeconfig_and_its_context_are_passed_on(program: Program) -> None:
+    (program.directory / "kubeconfig").touch()
+    assert program.run("--node-name", "n1", "--kubeconfig", "kubeconfig", "--context", "lab") == 0
+    (asked,) = program.started
+    assert (asked.manifests, asked.kubeconfig, asked.context) == (None, Path("kubeconfig"), "lab")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--kubeconfig", "nowhere"), ("--kubeconfig nowhere", "no such file")),
+        (("--context", "lab"), ("--context lab", "name it by --kubeconfig FILE")),
+        (("--manifests", "a", "--kubeconfig", "k"), ("--manifests and --kubeconfig", "give one of them")),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(
+    program: Program, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert program.run("--node-name", "n1", *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    for word in words:
+        assert word in line
 
 
 @pytest.mark.parametrize(
@@ -307,7 +334,7 @@ def test_durations_are_written_as_in_go(text: str, seconds: float) -> None:
 
 
 def test_a_state_socket_that_another_agent_serves_is_refused(tmp_path: Path) -> None:
-    asked = Settings("n1", tmp_path, Timing(), state_socket=tmp_path / "new" / "agent.sock")
+    asked = Settings("n1", Timing(), tmp_path, state_socket=tmp_path / "new" / "agent.sock")
     prepare_sockets(asked)
     assert asked.state_socket.parent.stat().st_mode & 0o777 == 0o700
     with socket.socket(socket.AF_UNIX) as other:
@@ -321,7 +348,7 @@ def test_a_state_socket_that_another_agent_serves_is_refused(tmp_path: Path) -> 
 def test_a_directory_that_is_not_writable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", always(False))
     with pytest.raises(ConfigurationError, match=r"is not writable; choose another path"):
-        prepare_sockets(Settings("n1", tmp_path, Timing(), state_socket=tmp_path / "agent.sock"))
+        prepare_sockets(Settings("n1", Timing(), tmp_path, state_socket=tmp_path / "agent.sock"))
 
 
 def test_the_run_directory_is_roots_or_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
