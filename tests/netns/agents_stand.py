@@ -190,7 +190,7 @@ class Cluster:
         """Start agents and wait until every one is ready."""
         for name in nodes:
             namespace = next(node for node in self.segment.nodes if node.name == name)
-            self.agents[name] = Agent(namespace, name, self.manifests, self.directory, settings)
+            self.agents[name] = Agent(namespace, name, ("--manifests", str(self.manifests)), self.directory, settings)
             self.agents[name].start()
         for name in nodes:
             self.wait_status(name, lambda status: status.ready and status.gate_open, "to be ready")
