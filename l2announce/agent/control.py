@@ -85,6 +85,8 @@ class ControlProcess:
     async def _follow_cluster(self) -> None:
         async for state in self._cluster.states():
             self._controller.replace_cluster(state, self._clock.now())
+            known = {address for service in state.services.values() for address in (*service.external_ips, *service.load_balancer_ips)}
+            self._records = {address: records for address, records in self._records.items() if address in known}
             for problem in state.problems:
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
             self._look_again()
@@ -123,7 +125,8 @@ class ControlProcess:
     def _read_channel(self) -> None:
         try:
             for report in self._channel.receive(Report):
-                self._records.update({(record.address, record.interface): record for record in report.answered})
+                for record in report.answered:
+                    self._records.setdefault(record.address, {})[record.interface] = record
                 self._controller.receive_report(report, self._clock.now())
         except ChannelError as err:
             self._responder_gone(err)
@@ -199,12 +202,13 @@ class ControlProcess:
 
     def _tell_changes(self) -> None:
         """One log line for each change of ownership, and the policies' problems to where their users look."""
-        held = {claim_name: self._addresses(claim_name) for claim_name in self._controller.held}
-        for name in held.keys() - self._announced.keys():
-            log.info("announcing", extra={"fields": {"lease": name, "addresses": held[name]}})
-        for name in self._announced.keys() - held.keys():
-            log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": self._announced[name], "why": self._why(name)}})
-        self._announced = held
+        held = self._controller.held
+        for name in held - self._announced.keys():
+            self._announced[name] = self._addresses(name)
+            log.info("announcing", extra={"fields": {"lease": name, "addresses": self._announced[name]}})
+        for name in self._announced.keys() - held:
+            addresses = self._announced.pop(name)
+            log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
         problems = self._controller.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
             self._policy_problems = problems
