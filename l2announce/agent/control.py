@@ -50,6 +50,7 @@ class ControlProcess:
         self._policy_problems: tuple[ObjectProblem, ...] | None = None
         self._policy_problems_changed = asyncio.Event()
         self._exit_code = 0
+        self._will_look = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the responder is gone. Returns the exit code."""
@@ -123,6 +124,10 @@ class ControlProcess:
             await self._cluster.write_policy_problems(self._policy_problems or ())
 
     def _read_channel(self) -> None:
+        self._read_reports()
+        self._look_again()
+
+    def _read_reports(self) -> None:
         try:
             for report in self._channel.receive(Report):
                 for record in report.answered:
@@ -130,7 +135,6 @@ class ControlProcess:
                 self._controller.receive_report(report, self._clock.now())
         except ChannelError as err:
             self._responder_gone(err)
-        self._look_again()
 
     def _responder_gone(self, err: ChannelError) -> None:
         """The other half is gone, and so shall this one be: leases first."""
@@ -161,7 +165,19 @@ class ControlProcess:
     # -- what to do about it
 
     def _look_again(self) -> None:
-        """Let the Controller decide, and carry it out. Cheap when nothing is to do."""
+        """Look once, after everything that has come by now: a thousand events at a time are one look."""
+        if not self._will_look:
+            self._will_look = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Let the Controller decide, and carry it out.
+
+        Reports that wait are read first: being slow to read them is no silence of the responder.
+        """
+        self._will_look = False
+        if not self._controller.stopping and not self._ended.done():
+            self._read_reports()
         now = self._clock.now()
         self._controller.handle_timer(now)
         for write in self._controller.next_writes(now):
