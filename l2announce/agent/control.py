@@ -50,6 +50,7 @@ class ControlProcess:
         self._policy_problems: tuple[ObjectProblem, ...] | None = None
         self._policy_problems_changed = asyncio.Event()
         self._exit_code = 0
+        self._will_look = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, or until the responder is gone. Returns the exit code."""
@@ -85,6 +86,8 @@ class ControlProcess:
     async def _follow_cluster(self) -> None:
         async for state in self._cluster.states():
             self._controller.replace_cluster(state, self._clock.now())
+            known = {address for service in state.services.values() for address in (*service.external_ips, *service.load_balancer_ips)}
+            self._records = {address: records for address, records in self._records.items() if address in known}
             for problem in state.problems:
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
             self._look_again()
@@ -121,13 +124,17 @@ class ControlProcess:
             await self._cluster.write_policy_problems(self._policy_problems or ())
 
     def _read_channel(self) -> None:
+        self._read_reports()
+        self._look_again()
+
+    def _read_reports(self) -> None:
         try:
             for report in self._channel.receive(Report):
-                self._records.update({(record.address, record.interface): record for record in report.answered})
+                for record in report.answered:
+                    self._records.setdefault(record.address, {})[record.interface] = record
                 self._controller.receive_report(report, self._clock.now())
         except ChannelError as err:
             self._responder_gone(err)
-        self._look_again()
 
     def _responder_gone(self, err: ChannelError) -> None:
         """The other half is gone, and so shall this one be: leases first."""
@@ -158,7 +165,19 @@ class ControlProcess:
     # -- what to do about it
 
     def _look_again(self) -> None:
-        """Let the Controller decide, and carry it out. Cheap when nothing is to do."""
+        """Look once, after everything that has come by now: a thousand events at a time are one look."""
+        if not self._will_look:
+            self._will_look = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Let the Controller decide, and carry it out.
+
+        Reports that wait are read first: being slow to read them is no silence of the responder.
+        """
+        self._will_look = False
+        if not self._controller.stopping and not self._ended.done():
+            self._read_reports()
         now = self._clock.now()
         self._controller.handle_timer(now)
         for write in self._controller.next_writes(now):
@@ -199,12 +218,13 @@ class ControlProcess:
 
     def _tell_changes(self) -> None:
         """One log line for each change of ownership, and the policies' problems to where their users look."""
-        held = {claim_name: self._addresses(claim_name) for claim_name in self._controller.held}
-        for name in held.keys() - self._announced.keys():
-            log.info("announcing", extra={"fields": {"lease": name, "addresses": held[name]}})
-        for name in self._announced.keys() - held.keys():
-            log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": self._announced[name], "why": self._why(name)}})
-        self._announced = held
+        held = self._controller.held
+        for name in held - self._announced.keys():
+            self._announced[name] = self._addresses(name)
+            log.info("announcing", extra={"fields": {"lease": name, "addresses": self._announced[name]}})
+        for name in self._announced.keys() - held:
+            addresses = self._announced.pop(name)
+            log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
         problems = self._controller.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
             self._policy_problems = problems

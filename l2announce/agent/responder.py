@@ -128,6 +128,7 @@ class ResponderProcess:
             self._drop_channel()
             self._channel = Channel(connection)
             self._had_control = True
+            self._responder.forget_reports()
             self._epoll.register(self._channel.fileno(), select.EPOLLIN)
             self._report_at = boot_time()
 

@@ -17,7 +17,8 @@ from l2announce.model.objects import NamespacedName
 from l2announce.model.report import AnswerRecord
 from l2announce.model.status import AddressStatus, LinkStatus, NodeStatus, ProblemStatus, ServiceStatus
 
-AnswerRecords = dict[tuple[Address, str], AnswerRecord]
+AnswerRecords = dict[Address, dict[str, AnswerRecord]]
+"""What the responder told of each address, by interface."""
 
 
 def node_status(controller: Controller, records: AnswerRecords, now: Instant) -> NodeStatus:
@@ -90,7 +91,7 @@ def _waiting_reason(controller: Controller, holder: str | None) -> str:
 
 def _address_status(address: Address, interfaces: Iterable[str], records: AnswerRecords, now: Instant) -> AddressStatus:
     names = tuple(sorted(interfaces))
-    here = [record for (known, _), record in records.items() if known == address]
+    here = records.get(address, {}).values()
     last = max((record.last_answer for record in here), default=NEVER)
     return AddressStatus(
         address=str(address),

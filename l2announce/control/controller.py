@@ -5,7 +5,7 @@ The path of a Service: ``replace_cluster`` -> groups and this node's announcemen
 ``next_writes`` -> ``write_succeeded`` gives a deadline -> ``claim_set`` -> the responder's report -> the gate.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
@@ -199,7 +199,7 @@ class Controller:
             yield from claims_for(self._announcements.get(name, ()), deadline)
 
     @property
-    def held(self) -> Iterable[str]:
+    def held(self) -> KeysView[str]:
         """Names of the leases that are held."""
         return self._held.keys()
 

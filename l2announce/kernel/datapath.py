@@ -156,6 +156,8 @@ class Datapath:
 
     def _release(self, binding: _Binding) -> None:
         binding.socket.attach(DROP_ALL)
+        while binding.socket.receive(self._requests[binding.protocol]) is not None:
+            pass  # what waits came from the former link, and is not to be answered on the next one
         del self._by_fd[binding.socket.fileno()]
         self._pool.append(binding.socket)
 

@@ -18,6 +18,7 @@ from l2announce.wire.rtnetlink import (
     IFF_UP,
     AddressChanged,
     DumpDone,
+    DumpInterrupted,
     LinkChanged,
     LinkRemoved,
     Message,
@@ -138,7 +139,7 @@ class LinkMonitor:
 
     def _dump(self, request: Callable[[int], bytes]) -> bool:
         """One dump to its end; False when it must be repeated, as it was interrupted or events were lost meanwhile."""
-        overrun = False
+        whole = True
         self._sequence += 1
         self._socket.send(request(self._sequence))
         while True:
@@ -146,13 +147,15 @@ class LinkMonitor:
                 octets = self._wait()
             except OSError as err:
                 if err.errno == errno.ENOBUFS:
-                    overrun = True
+                    whole = False
                     continue
                 raise KernelError(f"netlink dump: {err.strerror}") from err
             for message in decode_messages(octets):
                 match message:
-                    case DumpDone(interrupted):
-                        return not interrupted and not overrun
+                    case DumpInterrupted():
+                        whole = False
+                    case DumpDone():
+                        return whole
                     case NetlinkError(number) if number:
                         raise KernelError(f"netlink dump: {os.strerror(number)}")
                 self._apply(message)

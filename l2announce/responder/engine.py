@@ -231,6 +231,12 @@ class Responder:
             problems=problems,
         )
 
+    def forget_reports(self) -> None:
+        """Whoever takes the next report knows nothing yet: it and its successors tell of every address again."""
+        for answers in self.links.values():
+            for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
+                answer.reported = (0, 0)
+
     def _records(self) -> Iterable[AnswerRecord]:
         left = MAX_RECORDS
         for answers in self.links.values():

@@ -61,10 +61,12 @@ class AddressChanged(NamedTuple):
     usable: bool
 
 
-class DumpDone(NamedTuple):
-    """The end of a dump; ``interrupted`` when the kernel's tables changed meanwhile, so that it must be asked for again."""
+class DumpInterrupted(NamedTuple):
+    """The kernel's tables changed during a dump, so that it must be asked for again. Any message of the dump may say so."""
 
-    interrupted: bool
+
+class DumpDone(NamedTuple):
+    """The end of a dump."""
 
 
 class NetlinkError(NamedTuple):
@@ -73,7 +75,7 @@ class NetlinkError(NamedTuple):
     errno: int
 
 
-Message: TypeAlias = LinkChanged | LinkRemoved | AddressChanged | DumpDone | NetlinkError
+Message: TypeAlias = LinkChanged | LinkRemoved | AddressChanged | DumpInterrupted | DumpDone | NetlinkError
 
 
 def dump_links(sequence: int) -> bytes:
@@ -100,8 +102,10 @@ def decode_messages(octets: bytes) -> Iterator[Message]:
 
 
 def _decode(kind: int, flags: int, body: bytes) -> Iterator[Message]:
+    if flags & _NLM_F_DUMP_INTR and kind in (_NLMSG_DONE, _RTM_NEWLINK, _RTM_NEWADDR):
+        yield DumpInterrupted()
     if kind == _NLMSG_DONE:
-        yield DumpDone(bool(flags & _NLM_F_DUMP_INTR))
+        yield DumpDone()
     elif kind == _NLMSG_ERROR:
         yield NetlinkError(-_unpack("=i", body))
     elif kind in (_RTM_NEWLINK, _RTM_DELLINK):

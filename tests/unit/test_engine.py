@@ -402,3 +402,17 @@ def test_frames_to_send_are_taken_once() -> None:
     (transmit,) = responder.frames_to_send()
     assert isinstance(transmit, Transmit)
     assert responder.frames_to_send() == []
+
+
+def test_a_new_reader_is_told_of_every_address_again() -> None:
+    responder = Responder()
+    responder.replace_links([Link(2, "eth0", bytes.fromhex("020000000001"))], 0.0)
+    claims = (Claim(IPv4Address("10.0.0.1"), frozenset(("eth0",)), 9.0), Claim(IPv6Address("fd00::1"), frozenset(("eth0",)), 9.0))
+    responder.replace_claims(ClaimSet(1, claims), 0.0)
+    responder.handle_timer(0.0)
+    responder.handle_timer(0.1)
+    first = responder.report(0.1).answered
+    assert len(first) == 2
+    assert responder.report(0.1).answered == ()
+    responder.forget_reports()
+    assert responder.report(0.1).answered == first
