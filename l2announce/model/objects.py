@@ -75,10 +75,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A core/v1 Node."""
+    """A core/v1 Node. ``addresses`` are those of status.addresses of type InternalIP or ExternalIP."""
 
     name: str
     labels: dict[str, str] = field(default_factory=dict)
+    addresses: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,11 @@ class ObjectProblem:
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """Everything the decisions need from the cluster, whole, at one moment."""
+    """Everything the decisions need from the cluster, whole, at one moment. ``api_servers`` are the addresses at which it is reached."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     services: dict[NamespacedName, Service] = field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
     policies: dict[str, AnnouncementPolicy] = field(default_factory=dict)
     problems: tuple[ObjectProblem, ...] = ()
+    api_servers: frozenset[Address] = frozenset()

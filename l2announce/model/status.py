@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AddressStatus:
-    """One address of a Service. ``last_answer`` is how long ago this node last answered for it; None: never."""
+    """One address of a Service. ``last_answer`` is how long ago this node last answered for it; None: never. ``guarded`` says why this
+    node never announces it, one word; "" when it may."""
 
     address: str
     interfaces: tuple[str, ...] = ()
     answers: int = 0
     last_answer: float | None = None
     announcements: int = 0
+    guarded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -12,7 +12,7 @@ from netlab.namespaces import Namespace, Network
 from l2announce.control.devices import candidate_devices
 from l2announce.kernel.devices import Devices
 from l2announce.kernel.loop import new_event_loop
-from l2announce.model.link import Device
+from l2announce.model.link import ConnectedRoute, Device
 from tests.netns.stand import PATIENCE
 
 pytestmark = pytest.mark.netns
@@ -69,6 +69,13 @@ def test_facts_of_detection(host: Namespace) -> None:
         addresses=tuple(map(ip_address, ("10.99.0.101", "fd99::101", link_local))),
         has_default_route=True,
         has_global_unicast_route=True,
+        subnets=tuple(map(ip_network, ("10.99.0.0/24", "fd99::/64", "fe80::/64"))),
+        connected=(
+            ConnectedRoute(ip_network("10.99.0.0/24")),
+            ConnectedRoute(ip_network("fd99::/64"), 256),
+            ConnectedRoute(ip_network("fe80::/64"), 256),
+        ),
+        gateways=(ip_address("10.99.0.1"),),
     )
     assert (lo.loopback, lo.ethernet, lo.up, lo.has_default_route) == (True, False, True, False)
 
@@ -94,6 +101,58 @@ def test_routes(host: Namespace, command: str, default: bool, unicast: bool) -> 
     host.ip(command)
     eth0 = snapshot(host)["eth0"]
     assert (eth0.has_default_route, eth0.has_global_unicast_route) == (default, unicast)
+
+
+@pytest.mark.parametrize(
+    ("command", "gateways"),
+    [
+        ("route add default via 10.99.0.1", ["10.99.0.1"]),
+        ("-6 route add default via fd99::1", ["fd99::1"]),
+        ("-6 route add default via fe80::1 dev eth0", ["fe80::1"]),
+        ("route add 192.0.2.0/24 nexthop via 10.99.0.2 nexthop via 10.99.0.3", ["10.99.0.2", "10.99.0.3"]),
+        ("-6 route add fd01::/64 nexthop via fd99::2 nexthop via fd99::3", ["fd99::2", "fd99::3"]),
+        ("route add 192.0.2.0/24 via inet6 fe80::7 dev eth0", ["fe80::7"]),
+        ("route add default via 10.99.0.9 table 100", ["10.99.0.9"]),
+        ("route add 192.0.2.0/24 dev eth0", []),
+        ("route add blackhole 192.0.2.0/24", []),
+    ],
+)
+def test_gateways(host: Namespace, command: str, gateways: list[str]) -> None:
+    """The next hops of every kind of route, in every table."""
+    host.address("eth0", "10.99.0.101/24", "fd99::101/64")
+    host.ip(command)
+    assert snapshot(host)["eth0"].gateways == tuple(map(ip_address, gateways))
+
+
+def test_connected_routes_are_in_the_order_of_the_kernel(host: Namespace) -> None:
+    """Of two links in one subnet, the one that got its address first, unless metrics say otherwise: as ``ip route get`` has it."""
+    host.ip("link add eth1 type veth peer name eth2")
+    host.ip("link set eth2 up")
+    host.ip("link set eth1 up")
+    for device, number in (("eth1", 2), ("eth0", 3)):
+        host.address(device, f"10.99.0.{number}/24", f"fd99::{number}/64")
+    subnets = {ip_network("10.99.0.0/24"): 0, ip_network("fd99::/64"): 256}
+    for name, position in (("eth1", 0), ("eth0", 1)):
+        connected = {route for route in snapshot(host)[name].connected if route.destination in subnets}
+        assert connected == {ConnectedRoute(subnet, metric, position) for subnet, metric in subnets.items()}
+    for target in ("10.99.0.77", "fd99::77"):
+        assert "dev eth1" in host.run("ip", "route", "get", target).stdout
+    host.ip("route del 10.99.0.0/24 dev eth1")
+    host.ip("route add 10.99.0.0/24 dev eth1 metric 50")
+    assert ConnectedRoute(ip_network("10.99.0.0/24"), 50) in snapshot(host)["eth1"].connected
+    assert ConnectedRoute(ip_network("10.99.0.0/24")) in snapshot(host)["eth0"].connected
+    assert "dev eth0" in host.run("ip", "route", "get", "10.99.0.77").stdout
+
+
+def test_what_is_no_connected_route(host: Namespace) -> None:
+    """A default route without a gateway, another table, a peer's address; a point-to-point address is the node's, its peer's is not."""
+    host.ip("address add 10.1.0.1 peer 10.2.0.1 dev eth0")
+    for command in ("route add default dev eth0", "route add 192.0.2.0/24 dev eth0 table 100", "route add 198.51.100.0/24 via 10.2.0.1"):
+        host.ip(command)
+    eth0 = snapshot(host)["eth0"]
+    assert {route.destination for route in eth0.connected if route.destination.version == 4} == {ip_network("10.2.0.1/32")}
+    assert [address for address in eth0.addresses if address.version == 4] == [ip_address("10.1.0.1")]
+    assert ip_network("10.2.0.1/32") in eth0.subnets
 
 
 def test_kinds_and_masters(network: Network, host: Namespace) -> None:
