@@ -227,9 +227,9 @@ class ControlProcess:
             log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
         problems = self._controller.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
-            self._policy_problems = problems
+            told, self._policy_problems = self._policy_problems or (), problems
             self._policy_problems_changed.set()
-            for problem in problems:
+            for problem in filter(lambda problem: problem not in told, problems):
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
 
     def _addresses(self, name: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from l2announce import __version__
 from l2announce.control.controller import Controller
 from l2announce.control.groups import Group
+from l2announce.control.guard import Guarded
 from l2announce.errors import ConfigurationError
 from l2announce.model.address import NEVER, Address, Instant, format_mac
 from l2announce.model.lease import INTERFACES_ANNOTATION
@@ -64,7 +65,9 @@ def _service_status(controller: Controller, records: AnswerRecords, service: Nam
     holder = controller.node_name if held else controller.holder(name, now)
     known = controller.lease(name)
     lease = known if known is not None and known.holder_identity == holder else None
-    interfaces = {wanted.address: wanted.interfaces for wanted in controller.wanted(name) if wanted.service == service}
+    answering = controller.interfaces(name)
+    interfaces = {wanted.address: answering[wanted.address] for wanted in controller.wanted(name) if wanted.service == service}
+    guarded = controller.selection.guarded.get(service, {})
     addresses = controller.addresses_of(service)
     announced = held and bool(interfaces)
     blocker = controller.blocker(name, now)
@@ -72,7 +75,9 @@ def _service_status(controller: Controller, records: AnswerRecords, service: Nam
     reason = refusal.value if refusal else blocker.value if blocker else ""
     return ServiceStatus(
         service=str(service),
-        addresses=tuple(_address_status(address, interfaces.get(address, frozenset()), records, now) for address in addresses),
+        addresses=tuple(
+            _address_status(address, interfaces.get(address, frozenset()), records, now, guarded.get(address)) for address in addresses
+        ),
         announced=announced,
         lease=name,
         holder=holder,
@@ -89,7 +94,9 @@ def _waiting_reason(controller: Controller, holder: str | None) -> str:
     return f"HeldBy={holder}" if holder and holder != controller.node_name else "Electing"
 
 
-def _address_status(address: Address, interfaces: Iterable[str], records: AnswerRecords, now: Instant) -> AddressStatus:
+def _address_status(
+    address: Address, interfaces: Iterable[str], records: AnswerRecords, now: Instant, guarded: Guarded | None
+) -> AddressStatus:
     names = tuple(sorted(interfaces))
     here = records.get(address, {}).values()
     last = max((record.last_answer for record in here), default=NEVER)
@@ -99,6 +106,7 @@ def _address_status(address: Address, interfaces: Iterable[str], records: Answer
         answers=sum(record.answers for record in here),
         last_answer=None if last == NEVER else now - last,
         announcements=sum(record.announcements for record in here),
+        guarded=guarded.reason.value if guarded else "",
     )
 
 

@@ -41,4 +41,5 @@ def who(
 def _row(service: ServiceStatus, known: AddressStatus, node: str) -> tuple[str, ...]:
     elsewhere = service.holder not in (None, node)
     last = f"ask {service.holder}" if elsewhere and known.last_answer is None else ago(known.last_answer)
-    return (service.service, service.holder or "nobody", " ".join(service.macs) or "-", service.since or "-", last, service.reason or "-")
+    why = known.guarded or service.reason or "-"
+    return (service.service, service.holder or "nobody", " ".join(service.macs) or "-", service.since or "-", last, why)

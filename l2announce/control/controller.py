@@ -14,9 +14,11 @@ from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
+from l2announce.control.guard import GuardList, guard_list
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
+from l2announce.control.segments import Segments, segments
 from l2announce.control.wakeups import Wakeups
 from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
 from l2announce.model.claim import Claim, ClaimSet
@@ -46,6 +48,8 @@ class Controller:
         self._style: LeaseNameStyle = lease_name_style
         self._patterns = tuple(device_patterns)
         self._candidates: Candidates = candidate_devices((), self._patterns)
+        self._guard = GuardList()
+        self._segments = Segments()
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._patience: dict[str, float] = {}
@@ -81,15 +85,19 @@ class Controller:
             name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
             for name, group in leases.groups.items()
         }
+        self._guard = self._guard_list()
         self._select(now)
 
     def replace_devices(self, devices: Iterable[Device], now: Instant) -> None:
         """The interfaces of this node, whole."""
         self._devices_seen = True
         self.devices = tuple(devices)
-        candidates = candidate_devices(self.devices, self._patterns)
-        if candidates != self._candidates:
-            self._candidates = candidates
+        if (known := segments(self.devices)) != self._segments:
+            self._segments = known
+            self._choose_again()
+        candidates, guard = candidate_devices(self.devices, self._patterns), self._guard_list()
+        if candidates != self._candidates or guard != self._guard:
+            self._candidates, self._guard = candidates, guard
             self._select(now)
 
     def receive_report(self, report: Report, now: Instant) -> None:
@@ -99,7 +107,10 @@ class Controller:
         for name, generation in list(self._withdrawn_in.items()):
             if self.gate.applied >= generation:
                 self._confirm_withdrawal(name, now)
-        if self.gate.is_open(now) != self._gate_was_open or self.gate.links_with_carrier() != carrier:
+        if self.gate.links_with_carrier() != carrier:
+            self._choose_again()
+            self._judge_all(now)
+        elif self.gate.is_open(now) != self._gate_was_open:
             self._judge_all(now)
 
     def responder_lost(self, now: Instant, dead: bool) -> None:
@@ -196,7 +207,7 @@ class Controller:
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
         for name, deadline in self._held.items():
-            yield from claims_for(self._announcements.get(name, ()), deadline)
+            yield from self._claims_of(name, deadline)
 
     @property
     def held(self) -> KeysView[str]:
@@ -229,8 +240,12 @@ class Controller:
         return tuple(dict.fromkeys((*known.external_ips, *known.load_balancer_ips))) if known else ()
 
     def wanted(self, name: str) -> tuple[Announcement, ...]:
-        """What this node announces while it holds the lease ``name``."""
+        """What this node announces while it holds the lease ``name``, on every interface that policies choose."""
         return self._announcements.get(name, ())
+
+    def interfaces(self, name: str) -> dict[Address, frozenset[str]]:
+        """The interfaces on which this node answers for each address while it holds the lease ``name``."""
+        return {claim.address: claim.interfaces for claim in self._claims_of(name, NEVER)}
 
     def blocker(self, name: str, now: Instant) -> Blocker | None:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
@@ -250,7 +265,7 @@ class Controller:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
         if write.verb is Verb.RELEASE or self.gate.report is None:
             return write
-        names = {interface for wanted in self.wanted(write.name) for interface in wanted.interfaces}
+        names = frozenset().union(*self.interfaces(write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
         return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
 
@@ -262,7 +277,7 @@ class Controller:
     def _select(self, now: Instant) -> None:
         if self._state is None:
             return
-        self.selection = select(self._state, self.node_name, self._candidates)
+        self.selection = select(self._state, self.node_name, self._candidates, self._guard)
         by_service: dict[NamespacedName, list[Announcement]] = {}
         for announcement in self.selection.announcements:
             by_service.setdefault(announcement.service, []).append(announcement)
@@ -274,6 +289,21 @@ class Controller:
             self._claims_changed = True
         self._announcements = announcements
         self._judge_all(now)
+
+    def _guard_list(self) -> GuardList:
+        state = self._state or ClusterState()
+        return guard_list(self.node_name, self.devices, state.nodes.values(), state.api_servers)
+
+    def _claims_of(self, name: str, deadline: Instant) -> tuple[Claim, ...]:
+        with_carrier = self.gate.links_with_carrier()
+        return claims_for(
+            self._announcements.get(name, ()), deadline, lambda address, wanted: self._segments.answering(address, wanted, with_carrier)
+        )
+
+    def _choose_again(self) -> None:
+        """Carrier or routes have changed, so of several interfaces another may have to answer: tell the responder all claims."""
+        if any(len(wanted.interfaces) > 1 for name in self._held for wanted in self.wanted(name)):
+            self._claims_changed = True
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from l2announce.control.devices import Candidates, Pattern, compile_pattern, names_match
+from l2announce.control.guard import Guarded, GuardList
 from l2announce.control.selector import check, matches
 from l2announce.control.services import (
     Announceable,
@@ -55,11 +56,12 @@ class Announcement:
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What a node would announce. ``refusals`` has every Service with an address, or of type LoadBalancer, of which this node announces
-    nothing. All three are sorted."""
+    nothing. ``guarded`` has the addresses that policies choose here, but that are never announced. All four are sorted."""
 
     announcements: tuple[Announcement, ...] = ()
     problems: tuple[ObjectProblem, ...] = ()
     refusals: dict[NamespacedName, Reason] = field(default_factory=dict)
+    guarded: dict[NamespacedName, dict[Address, Guarded]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,8 @@ def matching_policies(policies: Iterable[CheckedPolicy], service: Service, addre
     )
 
 
-def select(state: ClusterState, node_name: str, candidates: Candidates) -> Selection:
-    """What the node would announce if it held every lease: for each address the union over all matching policies.
+def select(state: ClusterState, node_name: str, candidates: Candidates, guard: GuardList = GuardList()) -> Selection:  # noqa: B008 - frozen
+    """What the node would announce if it held every lease: for each address the union over all matching policies, but for what is guarded.
 
     A node that is not in ``state`` announces nothing. The answer does not depend on the order of anything in ``state``.
     """
@@ -135,14 +137,19 @@ def select(state: ClusterState, node_name: str, candidates: Candidates) -> Selec
     this_node = _this_node(state, node_name, candidates, checked.usable)
     announcements: list[Announcement] = []
     refusals: dict[NamespacedName, Reason] = {}
+    guarded: dict[NamespacedName, dict[Address, Guarded]] = {}
     for service in services:
         wanted = _wanted(service, this_node)
         if isinstance(wanted, Reason):
             refusals[service.key] = wanted
-        else:
-            announcements += _announcements(service.key, wanted)
+            continue
+        if never := {address: why for address in _sorted(wanted) if (why := guard.why_not(address)) is not None}:
+            guarded[service.key] = never
+        if len(never) == len(wanted):
+            refusals[service.key] = Reason.GUARDED
+        announcements += [Announcement(service.key, address, wanted[address]) for address in _sorted(wanted) if address not in never]
     problems = checked.problems + tuple(problem for service in services for problem in annotation_problems(service))
-    return Selection(tuple(announcements), problems, refusals)
+    return Selection(tuple(announcements), problems + _guard_problems(guarded), refusals, guarded)
 
 
 def _compile_interfaces(policy: AnnouncementPolicy) -> tuple[tuple[Pattern, ...], list[ObjectProblem]]:
@@ -235,6 +242,15 @@ def _union(matched: Iterable[Match], here: Mapping[str, _Here]) -> dict[Address,
     return wanted
 
 
-def _announcements(service: NamespacedName, wanted: Mapping[Address, frozenset[str]]) -> list[Announcement]:
-    ordered = sorted(wanted, key=lambda address: (address.version, address.packed))
-    return [Announcement(service, address, wanted[address]) for address in ordered]
+def _sorted(addresses: Iterable[Address]) -> list[Address]:
+    return sorted(addresses, key=lambda address: (address.version, address.packed))
+
+
+def _guard_problems(guarded: Mapping[NamespacedName, Mapping[Address, Guarded]]) -> tuple[ObjectProblem, ...]:
+    return tuple(
+        ObjectProblem(
+            f"service/{service}", why.reason.value, f"{address} is {why.what}, so it is never announced; give the Service another address"
+        )
+        for service, addresses in guarded.items()
+        for address, why in addresses.items()
+    )

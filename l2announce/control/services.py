@@ -49,6 +49,8 @@ class Reason(Enum):
     """No usable interface of this node is chosen by the policies."""
     NO_LOCAL_ENDPOINT = "NoLocalEndpoint"
     """externalTrafficPolicy is Local and no ready endpoint runs here."""
+    GUARDED = "Guarded"
+    """Every address that the policies choose is one that is never announced (see guard.py)."""
 
 
 @dataclass(frozen=True, slots=True)

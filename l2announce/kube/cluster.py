@@ -171,6 +171,7 @@ class KubeCluster:
             endpoints=tuple(endpoint for key in sorted(self._slices.values) for endpoint in self._slices.values[key]),
             policies={policy.name: policy for policy in self._policies.values.values()},
             problems=tuple(problem for table in self._tables for problem in table.problems()) + missing,
+            api_servers=frozenset(self._transport.peers),
         )
 
     def _note(self, changed: bool) -> None:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, NoReturn
 
 import aiohttp
@@ -20,6 +21,7 @@ from kubernetes.aio.config import ConfigException
 from l2announce import __version__
 from l2announce.errors import ApiError, ConfigurationError, GoneError
 from l2announce.kube.credentials import Credentials
+from l2announce.model.address import Address
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -41,12 +43,18 @@ class _Status(msgspec.Struct):
 
 
 class _RestClient(RESTClientObject):
-    """The official client's session, on sockets that notice a dead peer within seconds."""
+    """The official client's session, on sockets that notice a dead peer within seconds. Notes in ``peers`` where it connects to."""
+
+    peers: set[Address]
 
     def _create_connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(
-            limit=self.maxsize or 0, ssl=self.ssl_context, socket_factory=_socket, ttl_dns_cache=10, enable_cleanup_closed=False
+            limit=self.maxsize or 0, ssl=self.ssl_context, socket_factory=self._socket, ttl_dns_cache=10, enable_cleanup_closed=False
         )
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        self.peers.add(ip_address(str(address[4][0]).partition("%")[0]))
+        return _socket(address)
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -100,9 +108,11 @@ class _Session:
 
 
 class Transport:
-    """At most ``connections`` connections to one API server. Close it after use."""
+    """At most ``connections`` connections to one API server. Close it after use. ``peers`` are the addresses that it has connected to, or
+    tried to: those of the server, or of the proxy before it."""
 
     def __init__(self, credentials: Credentials, connections: int) -> None:
+        self.peers: set[Address] = set()
         self._credentials = credentials
         self._connections = connections
         self._session: _Session | None = None
@@ -208,6 +218,7 @@ class Transport:
             raise ConfigurationError(
                 f"certificates or key of the API server's credentials: {err}; look at the files that they name"
             ) from err
+        client.peers = self.peers
         client.pool_manager = client._create_pool_manager()
         if self._session is not None:
             self._former.add(self._session)

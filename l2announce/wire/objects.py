@@ -4,6 +4,7 @@ An object comes as a Struct of schema.py (from JSON bytes) or as a mapping (from
 the path of the field and one sentence. Label selectors and interface expressions are passed on as written: control/ judges them.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,9 +51,14 @@ class Decoded(Generic[_T]):
 
 
 def decode_node(node: schema.Node) -> Decoded[model.Node]:
-    """The labels of a Node."""
+    """The labels of a Node and its internal and external addresses; what is no IP address among them, as clouds may write, is skipped."""
     key = _key("Node", node.metadata)
-    return Decoded(key, model.Node(key.name, node.metadata.labels or {}))
+    addresses: list[Address] = []
+    for entry in (node.status or schema.NodeStatus()).addresses or ():
+        if entry.type in ("InternalIP", "ExternalIP"):
+            with contextlib.suppress(ValueError):
+                addresses.append(ip_address(entry.address))
+    return Decoded(key, model.Node(key.name, node.metadata.labels or {}, tuple(dict.fromkeys(addresses))))
 
 
 def decode_service(service: schema.Service) -> Decoded[model.Service]:

@@ -32,10 +32,20 @@ class ObjectMeta(_Struct, frozen=True):
     uid: str | None = None
 
 
+class NodeAddress(_Struct, frozen=True):
+    type: str = ""
+    address: str = ""
+
+
+class NodeStatus(_Struct, frozen=True):
+    addresses: list[NodeAddress] | None = None
+
+
 class Node(_Struct, frozen=True):
     """core/v1 Node."""
 
     metadata: ObjectMeta = ObjectMeta()
+    status: NodeStatus | None = None
 
 
 class ServicePort(_Struct, frozen=True):

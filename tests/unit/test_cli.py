@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,14 @@ def test_who(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     head, found = capsys.readouterr().out.splitlines()
     assert words(head) == ["SERVICE", "HOLDER", "ON", "SINCE", "LAST ANSWER", "WHY NOT HERE"]
     assert words(found) == row
+
+
+def test_who_of_a_guarded_address(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The Service is announced by its other addresses, so the reason is the address's own."""
+    never = replace(SERVED, addresses=(*SERVED.addresses, AddressStatus("192.0.2.254", guarded="Gateway")))
+    monkeypatch.setattr(who, "ask_agent", lambda _: replace(NODE, services=(never,)))
+    assert run(monkeypatch, "who", "192.0.2.254") == 0
+    assert words(capsys.readouterr().out.splitlines()[1])[-2:] == ["never", "Gateway"]
 
 
 def test_who_of_an_unknown_address(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

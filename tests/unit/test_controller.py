@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from itertools import permutations
 
 import pytest
@@ -13,7 +13,7 @@ from l2announce.control.election import State
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
-from l2announce.model.link import Device, Link
+from l2announce.model.link import ConnectedRoute, Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
 from l2announce.model.report import Report
 from l2announce.model.timing import GATE_TIMEOUT, Timing
@@ -255,6 +255,91 @@ def test_carrier_lost() -> None:
     assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_CARRIER
     bench.look()
     assert bench.sent[-1].claims == ()
+
+
+SUBNET = ip_network("192.0.2.0/24")
+LAN = (
+    replace(DEVICE, connected=(ConnectedRoute(SUBNET),)),
+    replace(DEVICE, index=2, name="eth1", connected=(ConnectedRoute(SUBNET, 100),)),
+)
+LINKS = (LINK, Link(2, "eth1", b"\2\0\0\0\0\2"))
+
+
+def on_two_links() -> Bench:
+    """Holds both addresses, with two interfaces in their subnet."""
+    bench = Bench()
+    bench.controller.replace_devices(LAN, bench.now)
+    bench.report(*LINKS, generation=-1)
+    bench.settle()
+    bench.run(1.0, *LINKS)
+    return bench
+
+
+def answered_on(bench: Bench) -> set[str]:
+    return set().union(*(claim.interfaces for claim in bench.sent[-1].claims))
+
+
+def test_one_of_two_interfaces_in_a_subnet_answers() -> None:
+    bench = on_two_links()
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert answered_on(bench) == {"eth0"}
+    assert {write.annotations[INTERFACES_ANNOTATION] for write in bench.writes} == {"eth0=02:00:00:00:00:01"}
+    assert bench.controller.interfaces(LEASE_A) == {VIP_A: frozenset({"eth0"})}
+
+
+def test_the_other_one_takes_over_at_once_and_the_lease_stays() -> None:
+    bench = on_two_links()
+    writes = len(bench.writes)
+    bench.report(replace(LINK, carrier=False), LINKS[1])
+    bench.look()
+    assert (answered_on(bench), bench.claimed, len(bench.writes)) == ({"eth1"}, {VIP_A, VIP_B}, writes)
+    bench.report(*LINKS)
+    bench.look()
+    assert (answered_on(bench), len(bench.writes)) == ({"eth0"}, writes)
+    bench.report(*(replace(link, carrier=False) for link in LINKS))
+    bench.look()
+    assert bench.sent[-1].claims == ()
+
+
+def test_a_route_that_changes_moves_the_answer() -> None:
+    bench = on_two_links()
+    bench.controller.replace_devices((LAN[0], replace(LAN[1], connected=(ConnectedRoute(ip_network("192.0.2.0/28")),))), bench.now)
+    bench.look()
+    assert answered_on(bench) == {"eth1"}
+    sent = len(bench.sent)
+    bench.controller.replace_devices((replace(LAN[0], connected=()), LAN[1]), bench.now)
+    bench.look()
+    assert len(bench.sent) == sent + 1, "eth1 it is still; told anew"
+
+
+def test_changes_of_links_that_choose_nothing_send_nothing() -> None:
+    bench = holding()
+    sent = len(bench.sent)
+    bench.report(LINK, LINKS[1])
+    bench.controller.replace_devices((replace(DEVICE, connected=(ConnectedRoute(SUBNET),)),), bench.now)
+    bench.look()
+    assert len(bench.sent) == sent
+
+
+def test_an_address_that_becomes_guarded_is_withdrawn_and_the_others_stay() -> None:
+    """Of a group that is held, and of all of it; and it comes back."""
+    bench = holding(JOINED)
+    own = replace(DEVICE, addresses=(*DEVICE.addresses, VIP_B))
+    bench.controller.replace_devices((own,), bench.now)
+    bench.look()
+    assert bench.claimed == {VIP_A}
+    (problem,) = bench.controller.selection.problems
+    assert (problem.subject, problem.reason) == (f"service/{B}", "OwnAddress")
+    bench.controller.replace_cluster(replace(JOINED, api_servers=frozenset({VIP_A})), bench.now)
+    bench.settle()
+    bench.run(0.5)
+    assert (bench.sent[-1].claims, list(bench.controller.held)) == ((), [])
+    bench.controller.replace_cluster(replace(JOINED, nodes={**JOINED.nodes, "n2": Node("n2", addresses=(VIP_A,))}), bench.now)
+    assert [each.reason for each in bench.controller.selection.problems] == ["NodeAddress", "NodeAddress", "OwnAddress"]
+    bench.controller.replace_cluster(JOINED, bench.now)
+    bench.controller.replace_devices((DEVICE,), bench.now)
+    bench.settle()
+    assert bench.claimed == {VIP_A, VIP_B}
 
 
 def test_an_address_that_changes_goes_out_at_once() -> None:

@@ -80,6 +80,21 @@ def test_node() -> None:
     assert decoded(raw) == Decoded(ObjectKey("Node", "", "n1"), model.Node("n1", {"a": "b"}))
 
 
+def test_addresses_of_a_node() -> None:
+    """Internal and external ones, each once; names and what is no address are skipped, as they guard nothing."""
+    told = [
+        {"type": "InternalIP", "address": "192.0.2.1"},
+        {"type": "ExternalIP", "address": "2001:db8::1"},
+        {"type": "InternalIP", "address": "192.0.2.1"},
+        {"type": "Hostname", "address": "192.0.2.3"},
+        {"type": "ExternalIP", "address": "not-yet-known"},
+        {},
+    ]
+    raw = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": told}}
+    assert decoded(raw).value == model.Node("n1", {}, (ip_address("192.0.2.1"), ip_address("2001:db8::1")))
+    assert decoded({**raw, "status": {}}).value == decoded({**raw, "status": None}).value == model.Node("n1")
+
+
 def test_node_ignores_a_namespace() -> None:
     raw = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "namespace": "Not A Namespace", "labels": None}}
     assert decoded(raw).key == ObjectKey("Node", "", "n1")

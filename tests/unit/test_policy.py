@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from l2announce.control.devices import Candidates
+from l2announce.control.guard import Guarded, GuardList, GuardReason
 from l2announce.control.policy import Announcement, Reason, Selection, select
 from l2announce.model.link import Device
 from l2announce.model.objects import (
@@ -24,6 +25,7 @@ WEB = NamespacedName("shop", "web")
 VIP4 = IPv4Address("192.0.2.10")
 VIP6 = IPv6Address("2001:db8::10")
 EXTERNAL = IPv4Address("192.0.2.9")
+LINK_LOCAL = IPv4Address("169.254.169.254")
 SERVICE = Service(WEB, {"app": "web"}, type="LoadBalancer", load_balancer_ips=(VIP6, VIP4))
 POLICY = AnnouncementPolicy("all", load_balancer_ips=True)
 NODE = Node("n1", {"zone": "a"})
@@ -124,6 +126,8 @@ REASONS: list[tuple[ClusterState, Reason | None]] = [
     (state(POLICY, service=LOCAL), Reason.NO_LOCAL_ENDPOINT),
     (state(POLICY, service=LOCAL, endpoints=(Endpoint(WEB, "n2"),)), Reason.NO_LOCAL_ENDPOINT),
     (state(POLICY, service=LOCAL, endpoints=(Endpoint(WEB, "n1", ready=False),)), Reason.NO_LOCAL_ENDPOINT),
+    (state(POLICY, service=replace(SERVICE, load_balancer_ips=(LINK_LOCAL,))), Reason.GUARDED),
+    (state(POLICY, service=replace(SERVICE, load_balancer_ips=(LINK_LOCAL, VIP4))), None),
     (state(POLICY, service=LOCAL, endpoints=(Endpoint(WEB, "n1"),)), None),
     (state(POLICY, service=LOCAL, endpoints=(Endpoint(WEB, None),)), None),
     (state(POLICY, service=replace(SERVICE, annotations={"service.cilium.io/node-selector": "zone in (a,b)"})), None),
@@ -138,6 +142,30 @@ def test_reasons(cluster: ClusterState, reason: Reason | None) -> None:
 
 def test_every_reason_is_reached() -> None:
     assert {reason for _, reason in REASONS} - {None} == set(Reason)
+
+
+def test_a_guarded_address_costs_nothing_but_itself() -> None:
+    gateway = Guarded(GuardReason.GATEWAY, "a gateway of this node, on eth0")
+    selection = select(state(POLICY), "n1", CANDIDATES, GuardList({VIP4: gateway}))
+    assert selection == Selection(
+        (Announcement(WEB, VIP6, frozenset({"eth0"})),),
+        (
+            ObjectProblem(
+                "service/shop/web",
+                "Gateway",
+                "192.0.2.10 is a gateway of this node, on eth0, so it is never announced; give the Service another address",
+            ),
+        ),
+        {},
+        {WEB: {VIP4: gateway}},
+    )
+
+
+@pytest.mark.parametrize("policies", [(), (NOT_HERE,), (replace(POLICY, load_balancer_ips=False),)])
+def test_a_guarded_address_that_nobody_wants_here_is_no_problem(policies: tuple[AnnouncementPolicy, ...]) -> None:
+    guard = GuardList({VIP4: Guarded(GuardReason.GATEWAY, "a gateway")})
+    selection = select(state(*policies), "n1", CANDIDATES, guard)
+    assert (selection.problems, selection.guarded) == ((), {})
 
 
 def test_a_policy_without_interfaces_needs_a_default_interface() -> None:

@@ -111,6 +111,23 @@ def test_every_service_has_its_addresses_also_when_it_is_refused() -> None:
     assert (found.reason, [each.address for each in found.addresses]) == ("Class", [str(VIP)])
 
 
+def test_a_guarded_address_says_so_and_the_rest_is_announced() -> None:
+    made = holding(replace(STATE, services={A: replace(SERVICE, load_balancer_ips=(VIP, OTHER))}, api_servers=frozenset({OTHER})))
+    status = node_status(made, {}, NOW)
+    (found,) = status.services
+    assert (found.announced, found.reason) == (True, "")
+    assert [(each.address, each.guarded, each.interfaces) for each in found.addresses] == [
+        (str(VIP), "", ("eth0",)),
+        (str(OTHER), "ApiServer", ()),
+    ]
+    assert [(each.subject, each.reason) for each in status.problems] == [(f"service/{A}", "ApiServer")]
+
+
+def test_a_service_with_guarded_addresses_alone_says_so() -> None:
+    found = of(controller(replace(STATE, api_servers=frozenset({VIP}))))
+    assert (found.announced, found.reason, found.addresses[0].guarded) == (False, "Guarded", "ApiServer")
+
+
 def test_a_member_that_is_refused_here_says_why_although_its_group_is_held() -> None:
     local = Service(B, type="LoadBalancer", load_balancer_ips=(VIP, OTHER), external_traffic_policy="Local")
     made = holding(replace(STATE, services={A: SERVICE, B: local}))
