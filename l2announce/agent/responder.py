@@ -52,7 +52,7 @@ class ResponderProcess:
         self._stopping = False
         self._started_at = boot_time()
         self._report_at = self._started_at
-        self._problems: tuple[str, ...] = ()
+        self._group_problems: tuple[str, ...] = ()
         self._epoll = select.epoll()
         self._follow_links(boot_time())
 
@@ -83,6 +83,8 @@ class ResponderProcess:
 
     def _patience(self) -> float:
         """Seconds until something is due, in whole milliseconds as epoll counts, never early."""
+        if self._groups.is_behind:
+            return 0.0
         due = min(self._report_at, self._responder.next_timer() or math.inf)
         return max(0.0, math.ceil((due - boot_time()) * 1000) / 1000)
 
@@ -100,14 +102,17 @@ class ResponderProcess:
                 self._datapath.receive(fd, self._responder, boot_time)
         now = boot_time()
         self._responder.handle_timer(now)
-        self._datapath.send(self._responder.frames_to_send(), now, boot_time)
+        unsent = self._datapath.send(self._responder.frames_to_send(), now, boot_time)
+        self._responder.sending_failed(unsent, now)
+        if self._groups.is_behind:
+            self._group_problems = self._groups.go_on()
         if now >= self._report_at:
             self._report(now)
 
     def _follow_links(self, now: Instant) -> None:
         links = self._monitor.links()
         removed = self._monitor.take_removed()
-        for index in removed:
+        for index in removed | self._monitor.take_without_ipv6():
             self._groups.forget_link(index)
         if any(link.index in removed for link in links):  # came back with the same index: nothing of the first one works any more
             self._responder.replace_links([link for link in links if link.index not in removed], now)
@@ -118,7 +123,7 @@ class ResponderProcess:
     def _follow(self, now: Instant) -> None:
         """Bring sockets, filters and memberships to what the Responder owns; then tell control at once."""
         self._datapath.follow(self._responder)
-        self._problems = (*self._groups.replace(self._responder.solicited_node_groups()), *self._datapath.problems())
+        self._group_problems = self._groups.replace(self._responder.solicited_node_groups())
         self._report_at = now
 
     def _accept(self) -> None:
@@ -150,10 +155,12 @@ class ResponderProcess:
 
     def _report(self, now: Instant) -> None:
         self._report_at = now + HEARTBEAT
+        if self._group_problems:
+            self._group_problems = self._groups.go_on()
         if self._channel is None or self._channel.wants_write:
             return
         try:
-            self._channel.send(encode_report(self._responder.report(now, self._problems)))
+            self._channel.send(encode_report(self._responder.report(now, (*self._group_problems, *self._datapath.problems()))))
             self._arm_channel()
         except ChannelError:
             self._drop_channel()

@@ -23,7 +23,9 @@ _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]
 
 
 def parse_duration(text: str, flag: str) -> float:
-    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``) as seconds; ConfigurationError names the flag."""
+    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``, ``0``) as seconds; ConfigurationError names the flag."""
+    if text == "0":
+        return 0.0
     if not _DURATION.fullmatch(text):
         raise ConfigurationError(f"{flag} {text!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))

@@ -104,6 +104,10 @@ def agent(
     lease_retry_period: Annotated[
         str, typer.Option(envvar=_env("LEASE_RETRY_PERIOD"), metavar="TIME", help="Wait before a failed lease write is tried again.")
     ] = "2s",
+    announce_refresh: Annotated[
+        str,
+        typer.Option(envvar=_env("ANNOUNCE_REFRESH"), metavar="TIME", help="How often held addresses are announced again; 0 for never."),
+    ] = "180s",
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -144,6 +148,7 @@ def agent(
             lease_duration=parse_duration(lease_duration, "--lease-duration"),
             renew_deadline=parse_duration(lease_renew_deadline, "--lease-renew-deadline"),
             retry_period=parse_duration(lease_retry_period, "--lease-retry-period"),
+            announce_refresh=parse_duration(announce_refresh, "--announce-refresh"),
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,

@@ -202,7 +202,7 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        return ClaimSet(self.generation, tuple(self.claims()))
+        return ClaimSet(self.generation, tuple(self.claims()), self.timing.announce_refresh)
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""

@@ -114,15 +114,17 @@ class Datapath:
             if len(lengths) < len(requests.messages):
                 return
 
-    def send(self, transmits: list[Transmit], judged: Instant, clock: Callable[[], Instant]) -> None:
-        """Send single frames: announcements, and replies to unusual requests; unless ``judged`` was too long ago."""
+    def send(self, transmits: list[Transmit], judged: Instant, clock: Callable[[], Instant]) -> list[Transmit]:
+        """Send single frames: announcements, and replies to unusual requests; unless ``judged`` was too long ago. Returns what was not
+        sent."""
         if not transmits or clock() - judged >= HOLD_UP:
-            return
-        for ifindex, frame in transmits:
-            protocol = int.from_bytes(frame[12:14], "big")
-            binding = self._bound.get((ifindex, protocol))
-            if binding is not None:
-                binding.socket.send([frame])
+            return transmits
+        return [transmit for transmit in transmits if not self._send(transmit)]
+
+    def _send(self, transmit: Transmit) -> bool:
+        protocol = int.from_bytes(transmit.frame[12:14], "big")
+        binding = self._bound.get((transmit.ifindex, protocol))
+        return binding is not None and binding.socket.send(transmit.frame)
 
     def close(self) -> None:
         """Close every socket."""

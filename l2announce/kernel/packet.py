@@ -8,7 +8,6 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Sequence
 
 from l2announce.errors import KernelError
 from l2announce.kernel._mmsg import ffi
@@ -102,13 +101,14 @@ class PacketSocket:
         sent = _libc.sendmmsg(self._fd, vector.messages, count, _MSG_DONTWAIT)
         self.unsent += count - max(sent, 0)
 
-    def send(self, frames: Sequence[bytes]) -> None:
-        """Send frames of any length on the bound link. What the kernel refuses is counted in ``unsent``."""
-        for frame in frames:
-            try:
-                self._socket.send(frame)
-            except OSError:
-                self.unsent += 1
+    def send(self, frame: bytes) -> bool:
+        """Send a frame of any length on the bound link. What the kernel refuses is False, and counted in ``unsent``."""
+        try:
+            self._socket.send(frame)
+        except OSError:
+            self.unsent += 1
+            return False
+        return True
 
     def close(self) -> None:
         """Close it."""

@@ -19,10 +19,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimSet:
-    """Every claim of this node, whole. ``generation`` grows with each set that one control process sends."""
+    """Every claim of this node, whole. ``generation`` grows with each set that one control process sends.
+
+    ``refresh_interval``: seconds in which a held address is announced once, 0 for never.
+    """
 
     generation: int
     claims: tuple[Claim, ...]
+    refresh_interval: float = 0.0
 
 
 NO_CLAIMS = ClaimSet(0, ())

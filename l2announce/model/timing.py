@@ -1,5 +1,6 @@
 """Every duration of the program, in seconds, each with its source. The lease timings have Cilium's names, defaults and rules."""
 
+import math
 from dataclasses import dataclass
 
 from l2announce.errors import ConfigurationError
@@ -13,7 +14,24 @@ ANNOUNCE_OFFSETS = (0.0, 0.2, 1.1, 3.0, 7.0)
 switch ports that were not yet forwarding."""
 
 ANNOUNCE_GAP = 0.001
-"""The least time between two frames of announcements on one link."""
+"""Seconds in which a link earns the right to announce one address: 1,000 a second at most, whatever they are for, two frames each for ARP.
+That is a thousandth of a gigabit link, and what a switch or a client takes without loss."""
+
+ANNOUNCE_BURST = 16
+"""Addresses that a link may announce at once after a pause: what a process that wakes up some milliseconds late has to make good, and far
+less than the shortest transmit queue holds."""
+
+ANNOUNCE_RETRY = 0.05
+"""Seconds before an announcement that the kernel did not send is tried again; each further try waits twice as long."""
+
+ANNOUNCE_RETRIES = 5
+"""How often it is tried again: for 1.5 s, the time in which a queue drains or a link that went down is known to be down."""
+
+ANNOUNCE_REFRESH = 180.0
+"""Seconds between refreshes of a held address: switches forget a silent MAC after 300 s (the ageing time of IEEE 802.1D)."""
+
+MIN_REFRESH = 10.0
+"""The shortest refresh interval that may be asked for."""
 
 HEARTBEAT = 0.5
 """The responder reports at least this often."""
@@ -29,11 +47,12 @@ RANK_STEP = 0.05
 class Timing:
     """Lease timings. ``lease_duration``: how long others must see no renewal before they take over; whole seconds, as the Lease object
     stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried
-    again."""
+    again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never."""
 
     lease_duration: float = 15.0
     renew_deadline: float = 5.0
     retry_period: float = 2.0
+    announce_refresh: float = ANNOUNCE_REFRESH
 
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
@@ -53,6 +72,11 @@ class Timing:
             raise ConfigurationError(
                 f"--lease-retry-period {self.retry_period:g}s: 1.2 times it must be below the lease renew deadline "
                 f"{self.renew_deadline:g}s; lower --lease-retry-period"
+            )
+        if self.announce_refresh != 0 and not MIN_REFRESH <= self.announce_refresh < math.inf:
+            raise ConfigurationError(
+                f"--announce-refresh {self.announce_refresh:g}s: must be at least {MIN_REFRESH:g}s, or 0s for no refresh; "
+                "below 300s it keeps switches from forgetting"
             )
 
     @property

@@ -25,10 +25,11 @@ MAX_RECORDS = 1000
 
 
 class Transmit(NamedTuple):
-    """A frame to send on a link."""
+    """A frame to send on a link. ``announced`` is the address that it announces, None when it answers somebody."""
 
     ifindex: int
     frame: bytes
+    announced: Address | None = None
 
 
 class Responder:
@@ -51,6 +52,7 @@ class Responder:
         self._claims = claims
         self._generation = claims.generation
         self._claimed = frozenset(claim.address for claim in claims.claims)
+        self._schedule.set_refresh(claims.refresh_interval, now)
         for answers in self.links.values():
             self._fill(answers, now)
 
@@ -59,6 +61,7 @@ class Responder:
         present = {link.index: link for link in links}
         for index in self.links.keys() - present.keys():
             self._forget(self.links.pop(index))
+            self._schedule.forget_link(index)
         for index, link in present.items():
             self._place(index, link, now)
 
@@ -204,9 +207,23 @@ class Responder:
                 self._schedule.stop(ifindex, address)
                 continue
             frames = _announcements(address, answers.link)
-            answer.announcements += len(frames)
-            self._announcements += len(frames)
-            self._outbox += (Transmit(ifindex, frame) for frame in frames)
+            self._count_announcements(answer, len(frames))
+            self._outbox += (Transmit(ifindex, frame, address) for frame in frames)
+
+    def sending_failed(self, transmits: Iterable[Transmit], now: Instant) -> None:
+        """These frames were not sent. Announcements among them are tried again soon, a bounded number of times; answers are not, as
+        whoever asked asks again."""
+        failed = Counter((ifindex, announced) for ifindex, _, announced in transmits if announced is not None)
+        for (ifindex, address), count in failed.items():
+            answers = self.links.get(ifindex)
+            answer = answers.table(address).get(address.packed) if answers is not None else None
+            if answer is not None:
+                self._count_announcements(answer, -count)
+                self._schedule.failed(ifindex, address, now)
+
+    def _count_announcements(self, answer: Answer, count: int) -> None:
+        answer.announcements += count
+        self._announcements += count
 
     # -- what goes out
 

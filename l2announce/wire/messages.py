@@ -5,6 +5,7 @@ version, kind, part number, number of parts, a number that is the same for all p
 come; parts of another message in between mean that the first one was given up. No calls, no differences: each message is the whole truth.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
@@ -74,6 +75,12 @@ class _Reader:
         value: float = struct.unpack("!d", self.take(8))[0]
         return value
 
+    def duration(self) -> float:
+        value = self.instant()
+        if not 0 <= value < math.inf:
+            raise ChannelError(f"message holds a duration of {value} s")
+        return value
+
     def text(self) -> str:
         try:
             return self.take(self.integer("H")).decode()
@@ -106,6 +113,7 @@ def encode_claims(claims: ClaimSet) -> list[bytes]:
     for claim in claims.claims:
         w.number("Id", sets[claim.interfaces], claim.deadline)
         w.address(claim.address)
+    w.number("d", claims.refresh_interval)
     return _split(Kind.CLAIMS, claims.generation, w.octets)
 
 
@@ -122,8 +130,9 @@ def _decode_claims(r: _Reader) -> ClaimSet:
         if deadline != deadline:  # NaN would be a deadline that never comes
             raise ChannelError("claim has a deadline that is not a number")
         claims.append(Claim(r.address(), sets[index], deadline))
+    refresh = r.duration()
     r.end()
-    return ClaimSet(generation, tuple(claims))
+    return ClaimSet(generation, tuple(claims), refresh)
 
 
 def encode_report(report: Report) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 import math
 from ipaddress import IPv4Address, IPv6Address
-from itertools import pairwise
 
 import pytest
 
@@ -10,7 +9,7 @@ from l2announce.model.address import BROADCAST_MAC, Address, solicited_node_mult
 from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, Report
-from l2announce.model.timing import ANNOUNCE_GAP, ANNOUNCE_OFFSETS
+from l2announce.model.timing import ANNOUNCE_BURST, ANNOUNCE_GAP, ANNOUNCE_OFFSETS, ANNOUNCE_RETRIES, ANNOUNCE_RETRY
 from l2announce.responder import engine
 from l2announce.responder.engine import Responder, Transmit
 from l2announce.responder.verdict import Verdict
@@ -58,7 +57,7 @@ def announce(responder: Responder, until: float = math.inf) -> list[tuple[float,
     found: list[tuple[float, int, bytes]] = []
     while (timer := responder.next_timer()) is not None and timer <= until:
         responder.handle_timer(timer)
-        found += [(timer, *transmit) for transmit in responder.frames_to_send()]
+        found += [(timer, ifindex, frame) for ifindex, frame, _ in responder.frames_to_send()]
     return found
 
 
@@ -152,7 +151,8 @@ def test_verdicts_have_distinct_labels() -> None:
 
 def reply_to(responder: Responder, frame: bytes, ifindex: int = 2) -> bytes:
     assert responder.receive_frame(frame, ifindex, 1.0) is Verdict.ANSWERED
-    ((index, reply),) = responder.frames_to_send()
+    ((index, reply, announced),) = responder.frames_to_send()
+    assert announced is None
     assert index == ifindex
     assert responder.frames_to_send() == []
     return reply
@@ -261,16 +261,16 @@ def test_a_newly_won_address_is_announced_five_times(address: Address) -> None:
     assert responder.report(20.0).announcements == len(sent) == 5 * len(expected)
 
 
-def test_announcements_of_one_link_keep_the_gap() -> None:
+def test_announcements_of_one_link_stay_under_the_cap() -> None:
     responder = Responder()
     responder.replace_links([ETH0, ETH1], 0.0)
     addresses = [IPv4Address(0x0A000000 + i) for i in range(1000)]
     responder.replace_claims(claim_set(*(claim(a, "eth0", "eth1") for a in addresses)), 0.0)
     sent = announce(responder)
     for ifindex in (2, 3):
-        times = sorted({when for when, index, _ in sent if index == ifindex})
-        assert all(b - a > ANNOUNCE_GAP * 0.99 for a, b in pairwise(times))
-        assert len(times) * 2 == sum(index == ifindex for _, index, _ in sent), "one address, both forms, at each instant"
+        times = [when for when, index, _ in sent if index == ifindex][::2]
+        assert all(later - earlier > ANNOUNCE_GAP * 0.99 for earlier, later in zip(times, times[ANNOUNCE_BURST:], strict=False))
+        assert times[-1] - times[0] < 9.0
         assert {decode_arp(frame[14:]).sender_protocol_address for _, index, frame in sent if index == ifindex} == set(addresses)
 
 
@@ -281,7 +281,7 @@ def test_nothing_is_announced_without_carrier_and_all_of_it_when_it_comes() -> N
     responder.replace_claims(claim_set(claim(A4), claim(A6)), 0.0)
     assert responder.next_timer() is None
     responder.replace_links([ETH0], 5.0)
-    assert len({when for when, _, _ in announce(responder)}) == 10
+    assert instants(responder) == at_offsets(5.0)
     assert responder.report(20.0).announcements == 15
 
 
@@ -366,6 +366,73 @@ def test_a_claim_that_is_over_already_is_not_announced() -> None:
     assert responder.receive_frame(arp_frame(), 2, 5.0) is Verdict.EXPIRED
 
 
+def test_held_addresses_are_refreshed_until_their_deadline() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(ClaimSet(1, (claim(A4), claim(A6, deadline=50.0)), 20.0), 0.0)
+    sent = [(when, frame[12:14]) for when, _, frame in announce(responder) if when > 7.0]
+    assert [len([when for when, kind in sent if kind == family]) for family in (b"\x08\x06", b"\x86\xdd")] == [2 * 5, 2]
+    assert max(when for when, _ in sent) < DEADLINE
+    responder.replace_claims(ClaimSet(2, (claim(A4, deadline=200.0),), 20.0), 150.0)
+    assert instants(responder)[:5] == at_offsets(150.0), "an address that was lapsed is won anew"
+
+
+def test_no_refresh_after_withdrawal_or_without_carrier() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(ClaimSet(1, (claim(A4), claim(A6)), 20.0), 0.0)
+    announce(responder, 30.0)
+    responder.replace_links([Link(2, "eth0", MAC, carrier=False)], 30.0)
+    assert announce(responder) == []
+    responder.replace_links([ETH0], 60.0)
+    assert len(instants(responder)) > 5
+    responder.replace_claims(ClaimSet(2, (), 20.0), 60.0)
+    assert announce(responder) == []
+
+
+@pytest.mark.parametrize("address", [A4, A6])
+def test_an_announcement_that_was_not_sent_is_tried_again_and_not_counted(address: Address) -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(address)), 0.0)
+    responder.handle_timer(0.0)
+    unsent = responder.frames_to_send()
+    assert [transmit.announced for transmit in unsent] == [address] * len(unsent)
+    responder.sending_failed(unsent, 0.0)
+    assert responder.report(0.0).announcements == 0
+    assert responder.next_timer() == ANNOUNCE_RETRY
+    responder.handle_timer(ANNOUNCE_RETRY)
+    assert responder.frames_to_send() == unsent
+    assert [record.announcements for record in responder.report(1.0).answered] == [len(unsent)]
+
+
+def test_a_link_that_refuses_everything_is_given_up_and_still_answers() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4)), 0.0)
+    tries = 0
+    while (timer := responder.next_timer()) is not None:
+        responder.handle_timer(timer)
+        unsent = responder.frames_to_send()
+        tries += bool(unsent)
+        responder.sending_failed(unsent, timer)
+        assert responder.receive_frame(arp_frame(), 2, timer) is Verdict.ANSWERED
+        responder.frames_to_send()
+    assert ANNOUNCE_RETRIES < tries <= len(ANNOUNCE_OFFSETS) + ANNOUNCE_RETRIES
+    assert responder.report(20.0).announcements == 0
+
+
+def test_what_fails_after_its_claim_or_link_is_gone_is_nobodys() -> None:
+    responder = Responder()
+    responder.replace_links([ETH0], 0.0)
+    responder.replace_claims(claim_set(claim(A4)), 0.0)
+    responder.handle_timer(0.0)
+    unsent = [*responder.frames_to_send(), Transmit(2, b"an answer"), Transmit(9, b"", A4)]
+    responder.replace_claims(NO_CLAIMS, 0.0)
+    responder.sending_failed(unsent, 0.0)
+    assert responder.next_timer() is None
+
+
 # -- report
 
 
@@ -378,14 +445,13 @@ def test_a_report_tells_everything_and_each_record_once() -> None:
     responder.receive_frame(arp_frame(), 2, 0.75)
     responder.receive_frame(arp_frame(B4), 2, 0.75)
     announce(responder, 0.0)
-    assert responder.report(1.0, ("why",)) == Report(
-        7, 1.0, (ETH0,), (("answered", 2), ("not_claimed", 1)), 2, (AnswerRecord(A4, "eth0", 2, 0.75, 2),), ("why",)
-    )
+    records = AnswerRecord(A4, "eth0", 2, 0.75, 2), AnswerRecord(A6, "eth0", 0, -math.inf, 1)
+    assert responder.report(1.0, ("why",)) == Report(7, 1.0, (ETH0,), (("answered", 2), ("not_claimed", 1)), 3, records, ("why",))
     assert responder.report(1.0).answered == ()
     responder.receive_frame(ns_frame(), 2, 2.0)
-    assert responder.report(2.0).answered == (AnswerRecord(A6, "eth0", 1, 2.0, 0),)
-    announce(responder, 0.01)
     assert responder.report(2.0).answered == (AnswerRecord(A6, "eth0", 1, 2.0, 1),)
+    announce(responder, 0.2)
+    assert [record.announcements for record in responder.report(2.0).answered] == [4, 2]
 
 
 def test_records_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:

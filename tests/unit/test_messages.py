@@ -22,6 +22,7 @@ CLAIMS = ClaimSet(
         Claim(IPv4Address("192.0.2.2"), NAMES, -1.0),
         Claim(IPv4Address("192.0.2.3"), frozenset(), 1.0),
     ),
+    180.0,
 )
 REPORT = Report(
     -1,
@@ -145,6 +146,7 @@ def test_a_message_cut_short_or_too_long_is_refused(datagram: bytes) -> None:
         (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!IdB", 0, 1.0, 5), "an address of IP version 5"),
         (struct.pack("!QIHH", 1, 1, 1, 1) + b"\xff", "a text that is not UTF-8"),
         (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!Id", 0, math.nan), "a deadline that is not a number"),
+        *((struct.pack("!QIId", 1, 0, 0, value), f"a duration of {value} s") for value in (math.nan, math.inf, -1.0)),
     ],
 )
 def test_values_that_cannot_be(body: bytes, reason: str) -> None:

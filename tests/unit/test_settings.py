@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "lease-duration": ("20s", "30s", "40s"),
     "lease-renew-deadline": ("6s", "7s", "8s"),
     "lease-retry-period": ("1s", "1500ms", "3s"),
+    "announce-refresh": ("1m", "90s", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -113,13 +114,14 @@ def of(asked: Settings, key: str) -> object:
         "lease-duration": asked.timing.lease_duration,
         "lease-renew-deadline": asked.timing.renew_deadline,
         "lease-retry-period": asked.timing.retry_period,
+        "announce-refresh": asked.timing.announce_refresh,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
 
 def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
-    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period"}:
+    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh"}:
         return parse_duration(text, key)
     if key in {"manifests", "state-socket"}:
         return Path(text)
@@ -194,6 +196,10 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "announce-refresh": [
+        ("never", ("'never'", "not a duration")),
+        ("9s", ("--announce-refresh 9s", "at least 10s, or 0s for no refresh")),
+    ],
     "node-name": [("N1", ("'N1'", "lower case")), ("", ("''",)), ("n" * 254, ("not a Kubernetes node name",)), ("-a", ("'-a'",))],
     "lease-namespace": [("kube.system", ("'kube.system'", "lower case")), ("n" * 64, ("not a namespace name",))],
     "manifests": [("nowhere", ("nowhere", "no such directory", "create it"))],
@@ -254,7 +260,7 @@ def test_a_bad_value_gets_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("nope: 1", ("unknown key 'nope'", "keys are context, devices, kubeconfig, lease-duration")),
+        ("nope: 1", ("unknown key 'nope'", "keys are announce-refresh, context, devices")),
         ("config: other.yaml", ("unknown key 'config'",)),
         ("3: 1", ("unknown key 3",)),
         ("{", ("not YAML", "correct the file")),
