@@ -30,6 +30,8 @@ from l2announce.wire.rtnetlink import (
 
 RECEIVE_BUFFER = 1 << 20
 MAX_INTERRUPTED_DUMPS = 100
+IPV6_MIN_MTU = 1280
+"""RFC 8200, 5; Linux takes IPv6 away from a link with less."""
 _MAX_DATAGRAM = 1 << 17
 _RTMGRP_LINK, _RTMGRP_IPV6_IFADDR = 0x1, 0x100
 _LINK_LOCAL = IPv6Network("fe80::/64")
@@ -49,6 +51,7 @@ class LinkMonitor:
         self._links: dict[int, LinkChanged] = {}
         self._addresses: dict[int, list[IPv6Address]] = {}
         self._removed: set[int] = set()
+        self._without_ipv6: set[int] = set()
         self._sequence = 0
         self._load()
 
@@ -72,7 +75,7 @@ class LinkMonitor:
         )
 
     def read(self) -> bool:
-        """Take the waiting events; True when they changed ``links`` or removed one. After an overrun everything is dumped again."""
+        """Take the waiting events; True when they changed ``links``, or ended one or its IPv6. After an overrun all is dumped again."""
         before, known = self.links(), set(self._links)
         try:
             while (octets := self._receive()) is not None:
@@ -83,12 +86,18 @@ class LinkMonitor:
                 raise KernelError(f"netlink: {err.strerror}") from err
             self._load()
             self._removed |= known - self._links.keys()
-        return self.links() != before or bool(self._removed)
+        return self.links() != before or bool(self._removed or self._without_ipv6)
 
     def take_removed(self) -> frozenset[int]:
         """The indexes of links removed since the last call, also of those that have come back since. Sockets bound to them are dead."""
         removed, self._removed = frozenset(self._removed), set()
         return removed
+
+    def take_without_ipv6(self) -> frozenset[int]:
+        """The indexes of links whose MTU was found, since the last call, to be too small for IPv6, or to be so no more: the kernel ended
+        every membership there, though their sockets do not know."""
+        found, self._without_ipv6 = frozenset(self._without_ipv6), set()
+        return found
 
     def close(self) -> None:
         """Close the socket."""
@@ -103,6 +112,9 @@ class LinkMonitor:
     def _apply(self, message: Message) -> None:
         match message:
             case LinkChanged():
+                former = self._links.get(message.ifindex)
+                if _lacks_ipv6(message) or (former is not None and _lacks_ipv6(former)):
+                    self._without_ipv6.add(message.ifindex)
                 self._links[message.ifindex] = message
             case LinkRemoved(index):
                 self._links.pop(index, None)
@@ -166,6 +178,10 @@ class LinkMonitor:
             return self._socket.recv(_MAX_DATAGRAM)
         finally:
             self._socket.setblocking(False)
+
+
+def _lacks_ipv6(link: LinkChanged) -> bool:
+    return 0 < link.mtu < IPV6_MIN_MTU
 
 
 def _is_eligible(link: LinkChanged) -> bool:

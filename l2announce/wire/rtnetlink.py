@@ -29,14 +29,15 @@ _NLMSG_ERROR, _NLMSG_DONE, _NLMSG_OVERRUN = 2, 3, 4
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_INFO_SLAVE_KIND = 4
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _TYPE_MASK = 0x3FFF
 
 
 class LinkChanged(NamedTuple):
-    """RTM_NEWLINK: a link as it now is. ``hardware_type`` is an ARPHRD constant; ``slave_kind`` the kind of its master, "" without one."""
+    """RTM_NEWLINK: a link as it now is. ``hardware_type`` is an ARPHRD constant; ``slave_kind`` the kind of its master, "" without one;
+    ``mtu`` 0 when it is not told."""
 
     ifindex: int
     name: str
@@ -45,6 +46,7 @@ class LinkChanged(NamedTuple):
     mac: bytes
     master: int | None
     slave_kind: str
+    mtu: int = 0
 
 
 class LinkRemoved(NamedTuple):
@@ -124,7 +126,7 @@ def _decode_link(kind: int, body: bytes) -> Iterator[Message]:
         yield LinkRemoved(index)
         return
     attributes = _attributes(body[_LINK.size :])
-    master = attributes.get(_IFLA_MASTER)
+    master, mtu = attributes.get(_IFLA_MASTER), attributes.get(_IFLA_MTU)
     yield LinkChanged(
         ifindex=index,
         name=_text(attributes.get(_IFLA_IFNAME, b"")),
@@ -133,6 +135,7 @@ def _decode_link(kind: int, body: bytes) -> Iterator[Message]:
         mac=attributes.get(_IFLA_ADDRESS, b""),
         master=None if master is None else _unpack("=I", master),
         slave_kind=_text(_attributes(attributes.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_SLAVE_KIND, b"")),
+        mtu=0 if mtu is None else _unpack("=I", mtu),
     )
 
 

@@ -119,6 +119,23 @@ def test_same_index_again_is_told(host: Namespace) -> None:
         assert monitor.take_removed() == {before[0].index}
 
 
+def test_a_link_without_room_for_ipv6_is_told(host: Namespace) -> None:
+    """Below 1280 octets the kernel ends its IPv6, and with it the memberships that sockets have there."""
+    with monitoring(host) as monitor:
+        index = links(monitor)["eth0"].index
+        assert monitor.take_without_ipv6() == frozenset()
+        host.ip("link set eth0 mtu 1280")
+        assert not monitor.read()
+        host.ip("link set eth0 mtu 1279")
+        host.ip("link set eth0 mtu 1500")
+        assert monitor.read()
+        assert monitor.take_without_ipv6() == {index}
+        assert monitor.take_without_ipv6() == frozenset()
+        host.ip("link set eth0 mtu 1279")
+    with monitoring(host) as monitor:
+        assert monitor.take_without_ipv6() == {index}
+
+
 def test_ports_are_left_to_their_master(network: Network, host: Namespace) -> None:
     with monitoring(host) as monitor:
         network.bridge(host, "br0")

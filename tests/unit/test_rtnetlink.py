@@ -68,7 +68,7 @@ def judged(judge: Any) -> Message | None:
         slave_kind = judge.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_KIND") or ""
         mac = bytes.fromhex(judge.get_attr("IFLA_ADDRESS").replace(":", ""))
         name, master = judge.get_attr("IFLA_IFNAME"), judge.get_attr("IFLA_MASTER")
-        return LinkChanged(judge["index"], name, judge["ifi_type"], judge["flags"], mac, master, slave_kind)
+        return LinkChanged(judge["index"], name, judge["ifi_type"], judge["flags"], mac, master, slave_kind, judge.get("mtu") or 0)
     usable = kind == 20 and not judge.get_attr("IFA_FLAGS") & TENTATIVE_OR_FAILED
     return AddressChanged(judge["index"], IPv6Address(judge.get_attr("IFA_ADDRESS")), usable)
 
