@@ -1,7 +1,9 @@
 """CLAIMS.yaml: the claims and links that ``replay`` and the golden cases hand to the Responder.
 
 links:  [{name: eth0, mac: "02:00:00:00:00:01", index: 2}]             index may be left out: 1, 2, ... in order
-claims: [{address: 10.0.0.1, interfaces: [eth0], deadline: 5.0}]       deadline in seconds after the first frame; left out: for ever
+claims: [{address: 10.0.0.1, interfaces: [eth0], deadline: 5.0}]       deadline in seconds after the first frame; left out: for ever;
+                                                                       probe: true holds it back until a probe is unanswered
+peers:  ["02:00:00:00:00:02"]                                          the MACs of other nodes of the cluster: theirs are takeovers
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from l2announce.errors import ConfigurationError
 from l2announce.model.address import FOREVER, parse_mac
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
+from l2announce.model.timing import PROBE_WAIT
 
 _FORM = "the form is claims: [{address, interfaces: [names], deadline}], links: [{name, mac, index}], with mac in quotes"
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -25,6 +28,7 @@ class _ClaimEntry(msgspec.Struct, forbid_unknown_fields=True):
     address: str
     interfaces: list[_Name]
     deadline: float | None = None
+    probe: bool = False
 
 
 class _LinkEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +40,7 @@ class _LinkEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     claims: list[_ClaimEntry] = []
+    peers: list[str] = []
     links: list[_LinkEntry] = []
 
 
@@ -59,7 +64,14 @@ def read_claims(path: Path) -> tuple[ClaimSet, tuple[Link, ...]]:
     names = frozenset(link.name for link in links)
     claims = tuple(_claim(path, position, entry, names) for position, entry in enumerate(document.claims))
     _require_unique(path, "claims", "address", [claim.address for claim in claims])
-    return ClaimSet(1, claims), links
+    return ClaimSet(1, claims, peers=_peers(path, document.peers), probe_wait=PROBE_WAIT), links
+
+
+def _peers(path: Path, texts: Sequence[str]) -> frozenset[bytes]:
+    try:
+        return frozenset(map(parse_mac, texts))
+    except ValueError as err:
+        raise ConfigurationError(f"{path}: peers: {err}; such as '02:00:00:00:00:01'") from err
 
 
 def _require_unique(path: Path, where: str, field: str, values: Sequence[object]) -> None:
@@ -82,7 +94,7 @@ def _claim(path: Path, position: int, entry: _ClaimEntry, names: frozenset[str])
         raise ConfigurationError(f"{where}.interfaces: no link named {', '.join(unknown)}; links has {', '.join(sorted(names))}")
     if entry.deadline is not None and not 0 <= entry.deadline < FOREVER:
         raise ConfigurationError(f"{where}.deadline: {entry.deadline}: give seconds from 0 on, or leave it out for a claim without end")
-    return Claim(address, frozenset(entry.interfaces), FOREVER if entry.deadline is None else entry.deadline)
+    return Claim(address, frozenset(entry.interfaces), FOREVER if entry.deadline is None else entry.deadline, entry.probe)
 
 
 def _link(path: Path, position: int, entry: _LinkEntry) -> Link:

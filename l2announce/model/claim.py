@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from l2announce.model.address import Address, Instant
+from l2announce.model.timing import DEFEND_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,23 +11,30 @@ class Claim:
     """The right to answer for one address on some links until a deadline.
 
     ``interfaces`` are link names. ``deadline`` is an instant of the boot clock: at and after it nothing is answered (the fence).
+    ``probe``: nobody held the address before, so it is probed for before it is answered or announced for the first time.
     """
 
     address: Address
     interfaces: frozenset[str]
     deadline: Instant
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimSet:
     """Every claim of this node, whole. ``generation`` grows with each set that one control process sends.
 
-    ``refresh_interval``: seconds in which a held address is announced once, 0 for never.
+    ``refresh_interval``: seconds in which a held address is announced once, 0 for never. ``peers``: the MACs of this cluster's nodes; who
+    else claims an address of ours is a stranger. ``defend_interval``: the least seconds between two announcements against strangers, and
+    between two tries to get an address that a stranger has. ``probe_wait``: seconds for which a probe waits for answers, 0 for no probes.
     """
 
     generation: int
     claims: tuple[Claim, ...]
     refresh_interval: float = 0.0
+    peers: frozenset[bytes] = frozenset()
+    defend_interval: float = DEFEND_INTERVAL
+    probe_wait: float = 0.0
 
 
 NO_CLAIMS = ClaimSet(0, ())

@@ -33,6 +33,19 @@ ANNOUNCE_REFRESH = 180.0
 MIN_REFRESH = 10.0
 """The shortest refresh interval that may be asked for."""
 
+DEFEND_INTERVAL = 10.0
+"""RFC 5227, 1.1: an address is defended against a stranger at most once in this time."""
+
+CONFLICT_MEMORY = 600.0
+"""Seconds for which a conflict is shown after it was last seen; one that begins again later is told anew."""
+
+PROBE_WAIT = 0.2
+"""Seconds from the first probe for an address until it may be announced. RFC 5227 waits longer, for hosts that sleep and for switch ports
+that are not yet forwarding: a host that is up answers within milliseconds, also the second probe where the first one was lost."""
+
+PROBE_COUNT = 2
+"""Probes in that time."""
+
 HEARTBEAT = 0.5
 """The responder reports at least this often."""
 

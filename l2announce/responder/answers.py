@@ -32,7 +32,11 @@ _TARGET_OPTION = bytes((TARGET_LINK_LAYER_ADDRESS, 1))
 
 @dataclass(slots=True)
 class Answer:
-    """One address on one link: until when it is answered, and how often it was.
+    """One address on one link: until when it is answered, how often it was, and who else claims it.
+
+    ``deadline`` is what frames are judged by: ``granted``, the claim's deadline, or NEVER while the address is held back (``probes`` is a
+    number: how many probes of the running try have gone out). ``foreign_mac`` belongs to the stranger who claimed the address last,
+    ``conflicts`` times in all.
 
     ``partial_sum`` is the ones' complement sum of the neighbor advertisement with its pseudo header, but for the asker's address.
     """
@@ -44,6 +48,18 @@ class Answer:
     last: Instant = NEVER
     announcements: int = 0
     reported: tuple[int, int] = (0, 0)
+    granted: Instant = NEVER
+    probes: int | None = None
+    conflicts: int = 0
+    foreign_mac: bytes = b""
+    last_conflict: Instant = NEVER
+    defended: Instant = NEVER
+    conflict_reported: tuple[int, bool] = (0, False)
+
+    def grant(self, deadline: Instant) -> None:
+        """Obey the deadline of a claim."""
+        self.granted = deadline
+        self.deadline = deadline if self.probes is None else NEVER
 
     def prepare(self, mac: bytes) -> None:
         """Make ready to answer on a link whose hardware address is ``mac``."""

@@ -45,7 +45,8 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     Returns the replies of 42 octets, one in each ARP_SLOT. Replies to unusual frames wait in ``responder.frames_to_send``.
     """
     link_answers = responder.links.get(ifindex) or _no_answers(ifindex)
-    get, mac = link_answers.ipv4.get, link_answers.link.mac
+    owned = link_answers.ipv4
+    get, mac = owned.get, link_answers.link.mac
     for_us, nobody = (BROADCAST_MAC, mac), (mac, NO_MAC)
     join, head = b"".join, link_answers.arp_head
     replies: list[bytes] = []
@@ -61,7 +62,7 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
             and sender not in nobody
             and not sender[0] & 1
             and source != mac
-            and sender_ip != target
+            and sender_ip not in owned
         ):
             answer.count += 1
             answer.last = now

@@ -13,7 +13,8 @@ from l2announce.errors import DecodeError
 from l2announce.model.address import Address, Instant, solicited_node_multicast
 from l2announce.model.claim import NO_CLAIMS, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.report import AnswerRecord, Report
+from l2announce.model.report import AnswerRecord, ConflictRecord, Report
+from l2announce.model.timing import PROBE_COUNT
 from l2announce.responder.announce import AnnouncementSchedule
 from l2announce.responder.answers import Answer, LinkAnswers
 from l2announce.responder.verdict import Verdict
@@ -42,6 +43,10 @@ class Responder:
         self._claimed: frozenset[Address] = frozenset()
         self._generation = -1
         self._schedule = AnnouncementSchedule()
+        self._own_macs: frozenset[bytes] = frozenset()
+        self._to_probe: set[Address] = set()
+        self._probed: set[Address] = set()
+        self._disputed: set[tuple[int, Address]] = set()
         self._announcements = 0
         self._outbox: list[Transmit] = []
 
@@ -52,6 +57,8 @@ class Responder:
         self._claims = claims
         self._generation = claims.generation
         self._claimed = frozenset(claim.address for claim in claims.claims)
+        self._probed &= self._claimed
+        self._to_probe = {claim.address for claim in claims.claims if claim.probe} - self._probed if claims.probe_wait else set()
         self._schedule.set_refresh(claims.refresh_interval, now)
         for answers in self.links.values():
             self._fill(answers, now)
@@ -59,6 +66,7 @@ class Responder:
     def replace_links(self, links: Iterable[Link], now: Instant) -> None:
         """Obey the present state of the links. A link that appears, gets carrier or another MAC or name announces what it answers."""
         present = {link.index: link for link in links}
+        self._own_macs = frozenset(link.mac for link in present.values())
         for index in self.links.keys() - present.keys():
             self._forget(self.links.pop(index))
             self._schedule.forget_link(index)
@@ -80,7 +88,13 @@ class Responder:
         answers.link = link
         if link.carrier and not had_carrier:
             for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
-                self._schedule.start(index, answer.address, now)
+                self._begin(index, answer, now)
+
+    def _begin(self, index: int, answer: Answer, now: Instant) -> None:
+        """Announce an address from now on; one that is held back is probed for first."""
+        if answer.probes is not None:
+            answer.probes = 0
+        self._schedule.start(index, answer.address, now)
 
     def _forget(self, answers: LinkAnswers) -> None:
         for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
@@ -98,15 +112,15 @@ class Responder:
             table = answers.table(address)
             answer = table.get(address.packed)
             if answer is None:
-                answer = table[address.packed] = Answer(address, deadline)
+                answer = table[address.packed] = Answer(address, deadline, probes=0 if address in self._to_probe else None)
                 answer.prepare(link.mac)
                 answers.revision += 1
                 lapsed = True
             else:
-                lapsed = answer.deadline <= now
-                answer.deadline = deadline
+                lapsed = answer.granted <= now
+            answer.grant(deadline)
             if lapsed and deadline > now and link.carrier:
-                self._schedule.start(link.index, address, now)
+                self._begin(link.index, answer, now)
 
     def _deadlines(self, name: str) -> dict[Address, Instant]:
         """The claimed addresses of a link with their deadlines; of several claims for one address, the latest deadline holds."""
@@ -154,22 +168,33 @@ class Responder:
 
     def _judge_arp(self, frame: bytes, answers: LinkAnswers, now: Instant) -> Verdict:
         packet = arp.decode_arp(frame[HEADER_LENGTH:])
-        if packet.opcode != arp.REQUEST:
+        mac = packet.sender_hardware_address
+        if packet.opcode not in (arp.REQUEST, arp.REPLY):
             return Verdict.NOT_REQUEST
-        if (unusable := _judge_asker(packet.sender_hardware_address, answers.link)) is not None:
+        claim = self._judge_claim(packet.sender_protocol_address, mac, answers, now)
+        if packet.opcode == arp.REPLY:
+            return claim or Verdict.NOT_REQUEST
+        if (unusable := _judge_asker(mac, answers.link)) is not None:
             return unusable
         if packet.is_announcement:
-            return Verdict.ANNOUNCEMENT
+            return claim or Verdict.ANNOUNCEMENT
         address = packet.target_protocol_address
         verdict = self._authorize(address, answers, now)
         if verdict is Verdict.ANSWERED:
             self._outbox.append(Transmit(answers.link.index, arp.arp_reply(answers.link.mac, address, packet)))
-        return verdict
+            return verdict
+        if verdict is Verdict.PROBING and packet.is_probe:  # RFC 5227, 2.1.1: two want it
+            claim = self._judge_claim(address, mac, answers, now)
+        return claim or verdict
 
     def _judge_ndp(self, frame: bytes, header: EthernetHeader, answers: LinkAnswers, now: Instant) -> Verdict:
         if len(frame) > icmpv6.ICMPV6_OFFSET:
             if frame[20] != icmpv6.NEXT_HEADER_ICMPV6:
                 return Verdict.OTHER_PROTOCOL
+            if frame[icmpv6.ICMPV6_OFFSET] == icmpv6.NEIGHBOR_ADVERTISEMENT:
+                advertisement = icmpv6.decode_neighbor_advertisement(frame)
+                mac = advertisement.target_link_layer_address or header.source
+                return self._judge_claim(advertisement.target, mac, answers, now) or Verdict.NOT_REQUEST
             if frame[icmpv6.ICMPV6_OFFSET] != icmpv6.NEIGHBOR_SOLICITATION:
                 return Verdict.NOT_REQUEST
         solicitation = icmpv6.decode_neighbor_solicitation(frame)
@@ -179,6 +204,8 @@ class Responder:
         verdict = self._authorize(solicitation.target, answers, now)
         if verdict is Verdict.ANSWERED:
             self._outbox.append(Transmit(answers.link.index, icmpv6.neighbor_reply(answers.link.mac, asker, solicitation)))
+        if verdict is Verdict.PROBING and solicitation.is_duplicate_address_detection:  # RFC 4862, 5.4.3: two want it
+            return self._judge_claim(solicitation.target, asker, answers, now) or verdict
         return verdict
 
     def _authorize(self, address: Address, answers: LinkAnswers, now: Instant) -> Verdict:
@@ -187,10 +214,31 @@ class Responder:
         if answer is None:
             return Verdict.WRONG_INTERFACE if address in self._claimed else Verdict.NOT_CLAIMED
         if now >= answer.deadline:
-            return Verdict.EXPIRED
+            return Verdict.EXPIRED if now >= answer.granted else Verdict.PROBING
         answer.count += 1
         answer.last = now
         return Verdict.ANSWERED
+
+    def _judge_claim(self, address: Address, mac: bytes, answers: LinkAnswers, now: Instant) -> Verdict | None:
+        """Somebody with ``mac`` says that ``address`` is theirs: None unless it is ours. A stranger is noted, and told better at most once
+        in a defend interval (RFC 5227, 2.4, case c); a probe that finds one is repeated after that time."""
+        answer = answers.table(address).get(address.packed)
+        if answer is None or now >= answer.granted or mac in self._own_macs or _judge_asker(mac, answers.link) is not None:
+            return None
+        if mac in self._claims.peers:
+            return Verdict.TAKEOVER
+        index = answers.link.index
+        answer.conflicts += 1
+        answer.foreign_mac, answer.last_conflict = mac, now
+        self._disputed.add((index, address))
+        if answer.probes is not None:
+            if answer.probes:
+                answer.probes = 0
+                self._schedule.again(index, address, now + self._claims.defend_interval)
+        elif now >= answer.defended + self._claims.defend_interval:
+            answer.defended = now
+            self._schedule.again(index, address, now)
+        return Verdict.CONFLICT
 
     # -- time
 
@@ -199,16 +247,33 @@ class Responder:
         return self._schedule.next_timer()
 
     def handle_timer(self, now: Instant) -> None:
-        """Queue the announcements that are due: both ARP forms, or an unsolicited neighbor advertisement."""
+        """Queue the announcements that are due: both ARP forms, or an unsolicited neighbor advertisement; or a probe."""
         for ifindex, address in self._schedule.due(now):
             answers = self.links[ifindex]
             answer = answers.table(address)[address.packed]
-            if now >= answer.deadline or not answers.link.carrier:
+            if now >= answer.granted or not answers.link.carrier:
                 self._schedule.stop(ifindex, address)
+                continue
+            if answer.probes is not None:
+                self._probe(answers.link, answer, answer.probes, now)
                 continue
             frames = _announcements(address, answers.link)
             self._count_announcements(answer, len(frames))
             self._outbox += (Transmit(ifindex, frame, address) for frame in frames)
+
+    def _probe(self, link: Link, answer: Answer, sent: int, now: Instant) -> None:
+        """The next probe; after the last one and its wait, the address is ours."""
+        address = answer.address
+        if sent < PROBE_COUNT:
+            answer.probes = sent + 1
+            self._outbox.append(Transmit(link.index, _probe_frame(address, link), address))
+            self._schedule.again(link.index, address, now + self._claims.probe_wait / PROBE_COUNT)
+            return
+        answer.probes = None
+        answer.grant(answer.granted)
+        self._probed.add(address)
+        self._to_probe.discard(address)
+        self._schedule.start(link.index, address, now)
 
     def sending_failed(self, transmits: Iterable[Transmit], now: Instant) -> None:
         """These frames were not sent. Announcements among them are tried again soon, a bounded number of times; answers are not, as
@@ -218,7 +283,10 @@ class Responder:
             answers = self.links.get(ifindex)
             answer = answers.table(address).get(address.packed) if answers is not None else None
             if answer is not None:
-                self._count_announcements(answer, -count)
+                if answer.probes:
+                    answer.probes -= 1
+                else:
+                    self._count_announcements(answer, -count)
                 self._schedule.failed(ifindex, address, now)
 
     def _count_announcements(self, answer: Answer, count: int) -> None:
@@ -246,6 +314,7 @@ class Responder:
             announcements=self._announcements,
             answered=tuple(self._records()),
             problems=problems,
+            conflicts=tuple(self._conflict_records()),
         )
 
     def forget_reports(self) -> None:
@@ -253,6 +322,7 @@ class Responder:
         for answers in self.links.values():
             for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
                 answer.reported = (0, 0)
+                answer.conflict_reported = (0, False)
 
     def _records(self) -> Iterable[AnswerRecord]:
         left = MAX_RECORDS
@@ -264,6 +334,20 @@ class Responder:
                         left -= 1
                         answer.reported = totals
                         yield AnswerRecord(answer.address, answers.link.name, answer.count, answer.last, answer.announcements)
+
+    def _conflict_records(self) -> Iterable[ConflictRecord]:
+        left = MAX_RECORDS
+        for index, address in sorted(self._disputed, key=str):
+            answers = self.links.get(index)
+            answer = answers.table(address).get(address.packed) if answers is not None else None
+            if answers is None or answer is None:
+                self._disputed.discard((index, address))
+                continue
+            totals = (answer.conflicts, answer.probes is not None)
+            if totals != answer.conflict_reported and left:
+                left -= 1
+                answer.conflict_reported = totals
+                yield ConflictRecord(address, answers.link.name, answer.foreign_mac, answer.conflicts, answer.last_conflict, totals[1])
 
 
 def _judge_asker(mac: bytes, link: Link) -> Verdict | None:
@@ -277,3 +361,7 @@ def _announcements(address: Address, link: Link) -> tuple[bytes, ...]:
     if isinstance(address, IPv4Address):
         return arp.arp_announcements(link.mac, address)
     return (icmpv6.neighbor_announcement(link.mac, address, link.link_local),)
+
+
+def _probe_frame(address: Address, link: Link) -> bytes:
+    return arp.arp_probe(link.mac, address) if isinstance(address, IPv4Address) else icmpv6.neighbor_probe(link.mac, address)

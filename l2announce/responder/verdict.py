@@ -17,6 +17,13 @@ class Verdict(Enum):
     """An ARP reply, an advertisement, an ICMPv6 message of another type."""
     ANNOUNCEMENT = "announcement"
     """An ARP request for the sender's own address (RFC 5227): nobody asks."""
+    TAKEOVER = "takeover"
+    """Another node of this cluster claims an address that is answered here: its lease has moved, and the deadline will end ours."""
+    CONFLICT = "conflict"
+    """A stranger claims an address that is answered, or probed for, here (RFC 5227, 2.4): an ARP packet with it as the sender's, or a
+    neighbor advertisement of it, from another MAC."""
+    PROBING = "probing"
+    """Claimed, but held back: nobody held it before, and it is being probed for, or a stranger has it."""
     OWN_FRAME = "own_frame"
     """Sent by this link's own hardware address and looped back."""
     BAD_SENDER = "bad_sender"

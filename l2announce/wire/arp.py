@@ -66,6 +66,11 @@ def arp_reply(mac: bytes, address: IPv4Address, request: ArpPacket) -> bytes:
     return EthernetHeader(to, mac, ETH_P_ARP).encode() + encode_arp(ArpPacket(REPLY, mac, address, to, request.sender_protocol_address))
 
 
+def arp_probe(mac: bytes, address: IPv4Address) -> bytes:
+    """The frame that asks, from nobody, whether somebody has ``address`` (RFC 5227, 2.1.1)."""
+    return EthernetHeader(BROADCAST_MAC, mac, ETH_P_ARP).encode() + encode_arp(ArpPacket(REQUEST, mac, UNSPECIFIED, NO_MAC, address))
+
+
 def arp_announcements(mac: bytes, address: IPv4Address) -> tuple[bytes, bytes]:
     """Both forms of a gratuitous ARP frame: the request of RFC 5227 with target hardware address zero, and the reply of RFC 5944, 4.6.
 

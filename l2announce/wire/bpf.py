@@ -40,6 +40,9 @@ MIN_INSTRUCTIONS = 32
 """A limit that every filter fits in, however coarse."""
 LEAF_SIZE = 32
 """Ranges that a leaf tests one after the other: fewer cost instructions, more cost time."""
+SENDER_INSTRUCTIONS = 13
+"""What the search for a target leaves to the one for a sender at least: room for a few ranges, so that a long list of targets is kept
+exact first. A coarse search for senders costs a look at more frames of others, a coarse one for targets at more of their questions."""
 MAX_PREFIXES = 32
 """Upper 96 bits that an exact NDP program tells apart. They are tested one after the other, so more of them would cost time."""
 ACCEPT = 0xFFFF
@@ -56,14 +59,16 @@ INTERFACE_INDEX = 0xFFFFF000 + 8
 PACKET_OTHERHOST = 3
 """The packet types below it are HOST, BROADCAST and MULTICAST; it and those above are not for us (OUTGOING, LOOPBACK, ...)."""
 
-_ARP_OPCODE, _ARP_TARGET = 20, 38
+_ARP_OPCODE, _ARP_SENDER, _ARP_TARGET = 20, 28, 38
 _ARP_REQUEST = 1
 _IPV6_NEXT_HEADER, _ICMPV6_TYPE, _ND_TARGET = 20, 54, 62
-_ICMPV6, _NEIGHBOR_SOLICITATION = 58, 135
+_ICMPV6, _NEIGHBOR_SOLICITATION, _NEIGHBOR_ADVERTISEMENT = 58, 135, 136
 _ND_TARGET_LAST_WORD = _ND_TARGET + 12
 
 _REJECT_NOW = Instruction(RETURN, 0, 0, 0)
 _ACCEPT_NOW = Instruction(RETURN, 0, 0, ACCEPT)
+_OPCODE_TEST = 3
+"""Instructions that tell a request at most."""
 _FARTHEST = 255
 _INSTRUCTION = struct.Struct("@HBBI")
 
@@ -77,13 +82,15 @@ _Prefixes: TypeAlias = dict[tuple[int, ...], list[int]]
 
 
 class _Test(NamedTuple):
-    """Part of a program's head: load a field, compare it with ``k``; the frame stays a candidate when the comparison gives ``wanted``."""
+    """Part of a program's head: load a field, compare it with ``k``; the frame stays a candidate when the comparison gives ``wanted``, or
+    gives it with ``other``, which the last test of a head does not have."""
 
     load: int
     offset: int
     compare: int
     k: int
     wanted: bool = True
+    other: int | None = None
 
 
 def assemble(program: Program) -> bytes:
@@ -92,21 +99,27 @@ def assemble(program: Program) -> bytes:
 
 
 def arp_filter(addresses: Collection[IPv4Address], ifindex: int, limit: int = MAX_INSTRUCTIONS) -> Filter:
-    """Accept ARP requests (RFC 826) received on link ``ifindex`` whose target protocol address is one of ``addresses``.
+    """Accept ARP packets (RFC 826) received on link ``ifindex`` that ask for one of ``addresses``, or whose sender claims one of them.
 
-    When that takes more than ``limit`` instructions, neighboring addresses are joined into ranges, across the smallest gaps first, until
-    it fits: foreign addresses in those gaps are then accepted too, but never is one of ``addresses`` rejected. ValueError when not even one
-    range fits, which takes a limit below MIN_INSTRUCTIONS.
+    The target of requests is searched first, then the sender of everything else. The two searches get ``limit`` instructions, of which
+    the first one may take all but SENDER_INSTRUCTIONS. When an exact search takes more than that, neighboring addresses are joined into
+    ranges, across the smallest gaps first, until it fits: foreign addresses in those gaps are then accepted too, but never is one of
+    ``addresses`` rejected. ValueError when not even one range fits, which takes a limit below MIN_INSTRUCTIONS.
     """
     if not addresses:
         return Filter(DROP_ALL, exact=True)
-    head = _head((_Test(LOAD_HALF, _ARP_OPCODE, JUMP_EQUAL, _ARP_REQUEST), *_received_on(ifindex)))
-    head.append(Instruction(LOAD_WORD, 0, 0, _ARP_TARGET))
-    return _with_tree(head, map(int, addresses), limit)
+    head = _head(_received_on(ifindex))
+    numbers = [int(address) for address in addresses]
+    targets = _with_tree([Instruction(LOAD_WORD, 0, 0, _ARP_TARGET)], numbers, limit - len(head) - _OPCODE_TEST - SENDER_INSTRUCTIONS)
+    asked = _or_go_on(targets.program)
+    test: _Code = [Instruction(LOAD_HALF, 0, 0, _ARP_OPCODE), *_skip_unless_equal(_ARP_REQUEST, len(asked))]
+    senders = _with_tree([Instruction(LOAD_WORD, 0, 0, _ARP_SENDER)], numbers, limit - len(head) - len(test) - len(asked))
+    return Filter((*head, *test, *asked, *senders.program), targets.exact and senders.exact)
 
 
 def ndp_filter(addresses: Collection[IPv6Address], ifindex: int, limit: int = MAX_INSTRUCTIONS) -> Filter:
-    """Accept neighbor solicitations (RFC 4861, 4.3) received on link ``ifindex`` whose target is one of ``addresses``.
+    """Accept neighbor solicitations and advertisements (RFC 4861, 4.3 and 4.4) received on link ``ifindex`` whose target is one of
+    ``addresses``.
 
     The next header is tested first, since forwarded traffic pays for that test. Too many instructions (``limit``) or prefixes
     (MAX_PREFIXES): of the prefixes only the words that all addresses share are tested, and the last words may be joined into ranges as in
@@ -120,7 +133,7 @@ def ndp_filter(addresses: Collection[IPv6Address], ifindex: int, limit: int = MA
     head = _head(
         (
             _Test(LOAD_BYTE, _IPV6_NEXT_HEADER, JUMP_EQUAL, _ICMPV6),
-            _Test(LOAD_BYTE, _ICMPV6_TYPE, JUMP_EQUAL, _NEIGHBOR_SOLICITATION),
+            _Test(LOAD_BYTE, _ICMPV6_TYPE, JUMP_EQUAL, _NEIGHBOR_SOLICITATION, other=_NEIGHBOR_ADVERTISEMENT),
             *_received_on(ifindex),
             *(_Test(LOAD_WORD, _ND_TARGET + 4 * i, JUMP_EQUAL, first[i]) for i in range(3) if i not in told_apart),
         )
@@ -144,14 +157,26 @@ def _received_on(ifindex: int) -> tuple[_Test, _Test]:
 
 def _head(tests: Sequence[_Test]) -> _Code:
     """Code that rejects unless every test passes, and goes on behind itself when they do. The rejection is its last instruction."""
+    length = sum(2 if test.other is None else 3 for test in tests)
     code: _Code = []
     for test in tests:
-        failed = 2 * (len(tests) - 1) - len(code)
-        passed = 0 if failed else 1
         code.append(Instruction(test.load, 0, 0, test.offset))
-        code.append(Instruction(test.compare, *((passed, failed) if test.wanted else (failed, passed)), test.k))
+        k = test.k
+        if test.other is not None:
+            code.append(Instruction(test.compare, 1, 0, k))
+            k = test.other
+        failed = length - len(code) - 1
+        passed = 0 if failed else 1
+        code.append(Instruction(test.compare, *((passed, failed) if test.wanted else (failed, passed)), k))
     code.append(_REJECT_NOW)
     return code
+
+
+def _or_go_on(code: Program) -> Program:
+    """``code``, which goes on behind itself instead of rejecting."""
+    return tuple(
+        Instruction(JUMP, 0, 0, len(code) - at - 1) if instruction == _REJECT_NOW else instruction for at, instruction in enumerate(code)
+    )
 
 
 def _by_prefix(addresses: Iterable[IPv6Address]) -> _Prefixes:

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from l2announce.errors import DecodeError
+from l2announce.model.address import solicited_node_multicast
 from l2announce.wire.checksum import complement, word_sum
 from l2announce.wire.ethernet import ETH_P_IPV6, HEADER_LENGTH, EthernetHeader
 
@@ -166,6 +167,12 @@ def neighbor_reply(mac: bytes, to_mac: bytes, solicitation: NeighborSolicitation
         return encode_neighbor_advertisement(mac, ALL_NODES_MAC, target, ALL_NODES, advertisement)
     advertisement = NeighborAdvertisement(target, solicited=True, target_link_layer_address=mac)
     return encode_neighbor_advertisement(mac, to_mac, target, solicitation.source, advertisement)
+
+
+def neighbor_probe(mac: bytes, address: IPv6Address) -> bytes:
+    """The solicitation of duplicate address detection (RFC 4862, 5.4.2): from :: to the address's solicited-node group, without options."""
+    group = solicited_node_multicast(address)
+    return encode_neighbor_solicitation(mac, multicast_mac(group), NeighborSolicitation(UNSPECIFIED, group, address, None))
 
 
 def neighbor_announcement(mac: bytes, address: IPv6Address, link_local: IPv6Address | None) -> bytes:

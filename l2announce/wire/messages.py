@@ -8,6 +8,7 @@ come; parts of another message in between mean that the first one was given up. 
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
@@ -15,9 +16,9 @@ from l2announce.errors import ChannelError
 from l2announce.model.address import Address
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.report import AnswerRecord, Report
+from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 
-VERSION = 1
+VERSION = 2
 MAX_DATAGRAM = 65536
 MAX_PARTS = 4096
 """A bound on what the other side can make us remember: 256 MiB, far above 100,000 claims."""
@@ -113,7 +114,10 @@ def encode_claims(claims: ClaimSet) -> list[bytes]:
     for claim in claims.claims:
         w.number("Id", sets[claim.interfaces], claim.deadline)
         w.address(claim.address)
-    w.number("d", claims.refresh_interval)
+    w.number("ddd", claims.refresh_interval, claims.defend_interval, claims.probe_wait)
+    w.number("I", len(claims.peers))
+    w.octets += b"".join(sorted(claims.peers))
+    w.octets += bytes(claim.probe for claim in claims.claims)
     return _split(Kind.CLAIMS, claims.generation, w.octets)
 
 
@@ -130,9 +134,12 @@ def _decode_claims(r: _Reader) -> ClaimSet:
         if deadline != deadline:  # NaN would be a deadline that never comes
             raise ChannelError("claim has a deadline that is not a number")
         claims.append(Claim(r.address(), sets[index], deadline))
-    refresh = r.duration()
+    refresh, defend, wait = r.duration(), r.duration(), r.duration()
+    peers = frozenset(r.take(6) for _ in range(r.integer("I")))
+    probed = r.take(len(claims))
     r.end()
-    return ClaimSet(generation, tuple(claims), refresh)
+    claims = [replace(claim, probe=True) if probe else claim for claim, probe in zip(claims, probed, strict=True)]
+    return ClaimSet(generation, tuple(claims), refresh, peers, defend, wait)
 
 
 def encode_report(report: Report) -> list[bytes]:
@@ -159,6 +166,12 @@ def encode_report(report: Report) -> list[bytes]:
     w.number("I", len(report.problems))
     for problem in report.problems:
         w.text(problem)
+    w.number("I", len(report.conflicts))
+    for conflict in report.conflicts:
+        w.address(conflict.address)
+        w.text(conflict.interface)
+        w.octets += conflict.mac
+        w.number("Qd?", conflict.count, conflict.last, conflict.held_back)
     return _split(Kind.REPORT, report.announcements & 0xFFFFFFFF, w.octets)
 
 
@@ -168,8 +181,11 @@ def _decode_report(r: _Reader) -> Report:
     verdicts = tuple((r.text(), r.integer("Q")) for _ in range(r.integer("I")))
     answered = tuple(AnswerRecord(r.address(), r.text(), r.integer("Q"), r.instant(), r.integer("Q")) for _ in range(r.integer("I")))
     problems = tuple(r.text() for _ in range(r.integer("I")))
+    conflicts = tuple(
+        ConflictRecord(r.address(), r.text(), r.take(6), r.integer("Q"), r.instant(), bool(r.integer("B"))) for _ in range(r.integer("I"))
+    )
     r.end()
-    return Report(generation, sent_at, links, verdicts, announcements, answered, problems)
+    return Report(generation, sent_at, links, verdicts, announcements, answered, problems, conflicts)
 
 
 def _decode_link(r: _Reader) -> Link:

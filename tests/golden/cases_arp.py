@@ -76,9 +76,9 @@ NOT_OWNED = (
 
 UNASKED = (
     case("arp-reply-to-us", frame("is-at of a client", is_at(CLIENT4, mac=CLIENT, to=NODE, to_address=VIP4), Verdict.NOT_REQUEST)),
-    case("arp-reply-for-owned", frame("is-at for our address, by another host", is_at(VIP4, mac=ROUTER, to=NODE), Verdict.NOT_REQUEST)),
-    case("arp-gratuitous-request", frame("announcement of our address by another host", who_has(psrc=VIP4), Verdict.ANNOUNCEMENT)),
-    case("arp-gratuitous-reply", frame("gratuitous reply for our address", who_has(op=2, psrc=VIP4, hwdst=CLIENT), Verdict.NOT_REQUEST)),
+    case("arp-reply-for-owned", frame("is-at for our address, by another host", is_at(VIP4, mac=ROUTER, to=NODE), Verdict.CONFLICT)),
+    case("arp-gratuitous-request", frame("announcement of our address by another host", who_has(psrc=VIP4), Verdict.CONFLICT)),
+    case("arp-gratuitous-reply", frame("gratuitous reply for our address", who_has(op=2, psrc=VIP4, hwdst=CLIENT), Verdict.CONFLICT)),
     case("arp-sender-is-target-foreign", frame("announcement of a client's address", who_has(CLIENT4), Verdict.ANNOUNCEMENT)),
     case("arp-opcode-0", frame("opcode 0", who_has(op=0), Verdict.NOT_REQUEST)),
     case("arp-opcode-rarp", frame("opcode 3, RARP request, as ARP", who_has(op=3), Verdict.NOT_REQUEST)),

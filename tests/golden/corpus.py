@@ -52,6 +52,7 @@ class Case:
     frames: tuple[Frame, ...]
     claims: tuple[dict[str, Any], ...] = ()
     links: tuple[dict[str, Any], ...] = field(default=({"name": "eth0", "mac": NODE},))
+    peers: tuple[str, ...] = ()
 
 
 ETH1: dict[str, Any] = {"name": "eth1", "mac": NODE2, "index": 7}
@@ -141,7 +142,9 @@ def build(made: Case, root: Path) -> None:
     """Write the four files of a case into ``root/name``."""
     folder = root / made.name
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"links": list(made.links), "claims": list(made.claims)}
+    document: dict[str, Any] = {"links": list(made.links), "claims": list(made.claims)}
+    if made.peers:
+        document["peers"] = list(made.peers)
     (folder / "claims.yaml").write_text(yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120))
     if any(one.interface for one in made.frames):
         (folder / "in.pcap").write_bytes(pcapng(made.frames))

@@ -103,9 +103,9 @@ def test_a_probe_is_answered_here() -> None:
 @pytest.mark.parametrize(
     ("frame", "verdict"),
     [
-        (arp_frame(ASKER4, spa=A4), Verdict.NOT_CLAIMED),
+        (arp_frame(ASKER4, spa=A4), Verdict.CONFLICT),
         (arp_frame(opcode=REPLY), Verdict.NOT_REQUEST),
-        (arp_frame(spa=A4), Verdict.ANNOUNCEMENT),
+        (arp_frame(spa=A4), Verdict.CONFLICT),
         (arp_frame(sender=NO_MAC), Verdict.BAD_SENDER),
         (arp_frame(sender=b"\3" + bytes(5)), Verdict.BAD_SENDER),
         (arp_frame(sender=MAC), Verdict.OWN_FRAME),
@@ -154,7 +154,7 @@ def changed(at: int, octet: int) -> bytes:
         (changed(14, 0x40), Verdict.MALFORMED),
         (changed(20, 44), Verdict.OTHER_PROTOCOL),
         (changed(21, 254), Verdict.MALFORMED),
-        (changed(54, 136), Verdict.NOT_REQUEST),
+        (changed(54, 136), Verdict.MALFORMED),
         (changed(55, 1), Verdict.MALFORMED),
         (changed(56, ns_frame()[56] ^ 1), Verdict.MALFORMED),
         (changed(79, 2), Verdict.MALFORMED),

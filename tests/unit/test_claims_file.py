@@ -10,6 +10,7 @@ from l2announce.errors import ConfigurationError
 from l2announce.model.address import FOREVER
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
+from l2announce.model.timing import PROBE_WAIT
 
 LINKS = "links: [{name: eth0, mac: '02:00:00:00:00:01'}, {name: eth1, mac: '02:00:00:00:00:02', index: 9, link_local: 'fe80::2'}]\n"
 
@@ -35,7 +36,17 @@ def test_claims_and_links(tmp_path: Path) -> None:
             Claim(IPv4Address("10.0.0.1"), frozenset({"eth0", "eth1"}), 5.0),
             Claim(IPv6Address("fd00::1"), frozenset({"eth1"}), FOREVER),
         ),
+        probe_wait=PROBE_WAIT,
     )
+
+
+def test_peers_and_probes(tmp_path: Path) -> None:
+    text = LINKS + "claims: [{address: 10.0.0.1, interfaces: [eth0], probe: true}]\npeers: ['02:00:00:00:00:09']"
+    claims, _ = read_claims(_write(tmp_path, text))
+    assert claims.peers == {bytes.fromhex("020000000009")}
+    assert claims.claims[0].probe
+    with pytest.raises(ConfigurationError, match=r"peers: .*such as '02:00:00:00:00:01'"):
+        read_claims(_write(tmp_path, LINKS + "peers: [nobody]"))
 
 
 def test_no_claims_are_allowed(tmp_path: Path) -> None:

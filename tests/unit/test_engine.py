@@ -8,12 +8,12 @@ import pytest
 from l2announce.model.address import BROADCAST_MAC, Address, solicited_node_multicast
 from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.report import AnswerRecord, Report
+from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 from l2announce.model.timing import ANNOUNCE_BURST, ANNOUNCE_GAP, ANNOUNCE_OFFSETS, ANNOUNCE_RETRIES, ANNOUNCE_RETRY
 from l2announce.responder import engine
 from l2announce.responder.engine import Responder, Transmit
 from l2announce.responder.verdict import Verdict
-from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, arp_announcements, decode_arp, encode_arp
+from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, arp_announcements, arp_probe, decode_arp, encode_arp
 from l2announce.wire.ethernet import ETH_P_ARP, EthernetHeader
 from l2announce.wire.icmpv6 import (
     ALL_NODES,
@@ -26,9 +26,10 @@ from l2announce.wire.icmpv6 import (
     encode_neighbor_solicitation,
     multicast_mac,
     neighbor_announcement,
+    neighbor_probe,
 )
 
-MAC, OTHER_MAC, ASKER = (bytes.fromhex(f"0200000000{i:02x}") for i in (1, 2, 9))
+MAC, OTHER_MAC, ASKER, PEER = (bytes.fromhex(f"0200000000{i:02x}") for i in (1, 2, 9, 5))
 A4, B4, ASKER4 = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2"), IPv4Address("192.0.2.9")
 A6, B6, ASKER6 = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"), IPv6Address("fe80::9")
 ETH0, ETH1 = Link(2, "eth0", MAC), Link(3, "eth1", OTHER_MAC)
@@ -80,6 +81,12 @@ def ns_frame(target: IPv6Address = A6, source: IPv6Address = ASKER6, option: byt
     return encode_neighbor_solicitation(ASKER, to or multicast_mac(group), NeighborSolicitation(source, group, target, option))
 
 
+def advertisement(target: IPv6Address, option: bytes | None = ASKER) -> bytes:
+    """Unsolicited, from ASKER."""
+    told = NeighborAdvertisement(target, target_link_layer_address=option)
+    return encode_neighbor_advertisement(ASKER, ALL_NODES_MAC, target, ALL_NODES, told)
+
+
 NA_FRAME = encode_neighbor_advertisement(ASKER, ALL_NODES_MAC, B6, ALL_NODES, NeighborAdvertisement(B6))
 
 
@@ -94,11 +101,24 @@ NA_FRAME = encode_neighbor_advertisement(ASKER, ALL_NODES_MAC, B6, ALL_NODES, Ne
         (arp_frame(to=MAC), Verdict.ANSWERED),
         (arp_frame() + bytes(18), Verdict.ANSWERED),
         (arp_frame(B4), Verdict.WRONG_INTERFACE),
-        (arp_frame(ASKER4, spa=A4), Verdict.NOT_CLAIMED),
+        (arp_frame(ASKER4, spa=A4), Verdict.CONFLICT),
+        (arp_frame(IPv4Address("192.0.2.77")), Verdict.NOT_CLAIMED),
+        (arp_frame(spa=ASKER4, target=ASKER4), Verdict.ANNOUNCEMENT),
         (arp_frame(IPv4Address("192.0.2.3")), Verdict.EXPIRED),
         (arp_frame(opcode=REPLY), Verdict.NOT_REQUEST),
         (arp_frame(opcode=3), Verdict.NOT_REQUEST),
-        (arp_frame(spa=A4), Verdict.ANNOUNCEMENT),
+        (arp_frame(spa=A4), Verdict.CONFLICT),
+        (arp_frame(spa=A4, opcode=REPLY), Verdict.CONFLICT),
+        (arp_frame(spa=A4, opcode=3), Verdict.NOT_REQUEST),
+        (arp_frame(spa=B4, opcode=REPLY), Verdict.NOT_REQUEST),
+        (arp_frame(spa=A4, sender=PEER), Verdict.TAKEOVER),
+        (arp_frame(spa=A4, sender=OTHER_MAC), Verdict.ANNOUNCEMENT),
+        (advertisement(A6), Verdict.CONFLICT),
+        (advertisement(A6, None), Verdict.CONFLICT),
+        (advertisement(A6, PEER), Verdict.TAKEOVER),
+        (advertisement(A6, MAC), Verdict.NOT_REQUEST),
+        (advertisement(A6, NO_MAC), Verdict.NOT_REQUEST),
+        (advertisement(A6)[:70], Verdict.MALFORMED),
         (arp_frame(sender=NO_MAC), Verdict.BAD_SENDER),
         (arp_frame(sender=BROADCAST_MAC), Verdict.BAD_SENDER),
         (arp_frame(sender=MAC), Verdict.OWN_FRAME),
@@ -132,7 +152,9 @@ NA_FRAME = encode_neighbor_advertisement(ASKER, ALL_NODES_MAC, B6, ALL_NODES, Ne
 )
 def test_every_verdict(frame: bytes, verdict: Verdict) -> None:
     expired = (claim(IPv4Address("192.0.2.3"), deadline=10.0), claim(IPv6Address("2001:db8::3"), deadline=10.0))
-    responder = responder_with(claim(A4), claim(A6), claim(B4, "eth1"), claim(B6, "eth1"), *expired)
+    owned = (claim(A4), claim(A6), claim(B4, "eth1"), claim(B6, "eth1"), *expired)
+    responder = responder_with(*owned)
+    responder.replace_claims(ClaimSet(2, owned, peers=frozenset({PEER})), 0.0)
     assert responder.receive_frame(frame, 2, 10.0) is verdict
     assert responder.verdicts == {verdict: 1}
     assert len(responder.frames_to_send()) == (verdict is Verdict.ANSWERED)
@@ -143,7 +165,7 @@ def test_a_frame_of_an_unknown_link() -> None:
 
 
 def test_verdicts_have_distinct_labels() -> None:
-    assert len({verdict.value for verdict in Verdict}) == 13
+    assert len({verdict.value for verdict in Verdict}) == 16
 
 
 # -- what an answer says
@@ -482,3 +504,172 @@ def test_a_new_reader_is_told_of_every_address_again() -> None:
     assert responder.report(0.1).answered == ()
     responder.forget_reports()
     assert responder.report(0.1).answered == first
+
+
+# -- conflicts
+
+NA_A6 = advertisement(A6)
+CLAIMED = [(A4, arp_frame(spa=A4)), (A6, NA_A6)]
+
+
+def judge(responder: Responder, frame: bytes, now: float) -> Verdict:
+    return responder.receive_frame(frame, 2, now)
+
+
+@pytest.mark.parametrize(("address", "frame"), CLAIMED)
+def test_defences_are_a_defend_interval_apart(address: Address, frame: bytes) -> None:
+    responder = responder_with(claim(address))
+    times = set()
+    for tenth in range(450):
+        now = 20.0 + tenth / 10
+        judge(responder, frame, now)
+        responder.handle_timer(now)
+        if sent := responder.frames_to_send():
+            times.add(now)
+            expected = arp_announcements(MAC, A4) if address == A4 else (neighbor_announcement(MAC, A6, None),)
+            assert [transmit.frame for transmit in sent] == list(expected)
+    assert sorted(times) == [20.0, 30.0, 40.0, 50.0, 60.0]
+
+
+def test_a_conflict_is_reported_with_who_where_and_when() -> None:
+    responder = responder_with(claim(A4), claim(A6))
+    responder.report(20.0)
+    assert responder.report(20.0).conflicts == ()
+    judge(responder, arp_frame(spa=A4), 21.0)
+    judge(responder, arp_frame(spa=A4, sender=bytes.fromhex("02000000000a")), 22.0)
+    judge(responder, NA_A6, 23.0)
+    first = (
+        ConflictRecord(A4, "eth0", bytes.fromhex("02000000000a"), 2, 22.0),
+        ConflictRecord(A6, "eth0", ASKER, 1, 23.0),
+    )
+    assert responder.report(24.0).conflicts == first
+    assert responder.report(24.0).conflicts == ()
+    responder.forget_reports()
+    assert responder.report(24.0).conflicts == first
+    judge(responder, NA_A6, 25.0)
+    responder.replace_claims(claim_set(claim(A4)), 25.0)
+    assert responder.report(26.0).conflicts == ()
+    judge(responder, arp_frame(spa=A4), 27.0)
+    responder.replace_links([], 28.0)
+    assert responder.report(28.0).conflicts == ()
+
+
+def test_conflicts_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_RECORDS", 1)
+    responder = responder_with(claim(A4), claim(A6))
+    judge(responder, arp_frame(spa=A4), 21.0)
+    judge(responder, NA_A6, 21.0)
+    assert [record.address for _ in range(3) for record in responder.report(22.0).conflicts] == [A4, A6]
+
+
+def test_a_request_of_a_stranger_with_our_address_is_answered_and_noted() -> None:
+    responder = responder_with(claim(A4), claim(B4))
+    assert judge(responder, arp_frame(B4, spa=A4), 20.0) is Verdict.ANSWERED
+    assert [record.address for record in responder.report(20.0).conflicts] == [A4]
+
+
+@pytest.mark.parametrize("frame", [arp_frame(spa=A4, sender=PEER), arp_frame(spa=A4, sender=OTHER_MAC), arp_frame(spa=A4, sender=MAC)])
+def test_against_peers_and_ourselves_nothing_is_defended(frame: bytes) -> None:
+    responder = responder_with(claim(A4))
+    responder.replace_claims(ClaimSet(2, (claim(A4),), peers=frozenset({PEER})), 10.0)
+    judge(responder, frame, 20.0)
+    assert responder.next_timer() is None
+    assert responder.report(20.0).conflicts == ()
+
+
+def test_nothing_is_defended_after_the_deadline() -> None:
+    responder = responder_with(claim(A4, deadline=20.0))
+    assert judge(responder, arp_frame(spa=A4), 19.9) is Verdict.CONFLICT
+    assert judge(responder, arp_frame(spa=A4), 20.0) is Verdict.ANNOUNCEMENT
+    responder.handle_timer(20.0)
+    assert responder.frames_to_send() == []
+
+
+# -- probes
+
+
+def probing(*claims: Claim, now: float = 0.0, wait: float = 0.5) -> Responder:
+    responder = Responder()
+    responder.replace_links([ETH0, ETH1], now)
+    made = tuple(Claim(one.address, one.interfaces, one.deadline, True) for one in claims)
+    responder.replace_claims(ClaimSet(1, made, peers=frozenset({PEER}), probe_wait=wait), now)
+    return responder
+
+
+@pytest.mark.parametrize(("address", "ask"), [(A4, arp_frame()), (A6, ns_frame())])
+def test_an_address_that_nobody_held_is_probed_for_first(address: Address, ask: bytes) -> None:
+    responder = probing(claim(address))
+    sent = announce(responder, 0.49)
+    probe = arp_probe(MAC, A4) if address == A4 else neighbor_probe(MAC, A6)
+    assert sent == [(0.0, 2, probe), (0.25, 2, probe)]
+    assert judge(responder, ask, 0.49) is Verdict.PROBING
+    assert responder.frames_to_send() == []
+    assert responder.report(0.49).announcements == 0
+    assert instants(responder) == at_offsets(0.5)
+    assert judge(responder, ask, 9.0) is Verdict.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        (A4, arp_frame(ASKER4, REPLY, spa=A4, to=MAC)),
+        (A4, arp_frame(spa=IPv4Address(0))),
+        (A6, NA_A6),
+        (A6, ns_frame(source=UNSPECIFIED, option=None)),
+    ],
+)
+def test_an_address_that_a_stranger_has_is_not_announced_and_tried_again(address: Address, found: bytes) -> None:
+    responder = probing(claim(address))
+    announce(responder, 0.1)
+    assert judge(responder, found, 0.1) is Verdict.CONFLICT
+    assert judge(responder, found, 0.2) is Verdict.CONFLICT
+    assert responder.report(0.2).conflicts == (ConflictRecord(address, "eth0", ASKER, 2, 0.2, held_back=True),)
+    again = announce(responder, 10.3)
+    assert [when for when, _, _ in again] == [10.1], "one defend interval later"
+    assert instants(responder) == [10.35, *at_offsets(10.6)], "the stranger is gone"
+    assert responder.report(20.0).conflicts == (ConflictRecord(address, "eth0", ASKER, 2, 0.2, held_back=False),)
+
+
+def test_another_node_that_answers_the_probe_is_a_takeover() -> None:
+    responder = probing(claim(A4))
+    announce(responder, 0.1)
+    assert judge(responder, arp_frame(ASKER4, REPLY, sender=PEER, spa=A4), 0.1) is Verdict.TAKEOVER
+    assert len(instants(responder)) == 6
+
+
+def test_a_fence_holds_while_probing() -> None:
+    responder = probing(claim(A4, deadline=0.3), claim(A6, deadline=0.3))
+    sent = announce(responder)
+    assert {when for when, _, _ in sent} == {0.0, 0.25}
+    assert judge(responder, arp_frame(), 0.3) is Verdict.EXPIRED
+    assert judge(responder, ns_frame(), 0.3) is Verdict.EXPIRED
+
+
+def test_no_probe_without_a_wait_and_none_twice() -> None:
+    assert instants(probing(claim(A4), wait=0.0)) == at_offsets(0.0)
+    responder = probing(claim(A4))
+    announce(responder)
+    responder.replace_links([Link(2, "eth0", OTHER_MAC), ETH1], 20.0)
+    assert instants(responder) == at_offsets(20.0), "announced at once after a change of MAC"
+    again = ClaimSet(2, (Claim(A4, frozenset({"eth0", "eth1"}), DEADLINE, True),), probe_wait=0.5)
+    responder.replace_claims(again, 40.0)
+    assert instants(responder, 3) == at_offsets(40.0), "on a further link, too"
+
+
+def test_a_probe_begins_anew_when_the_link_comes_back() -> None:
+    responder = probing(claim(A4))
+    announce(responder, 0.3)
+    responder.replace_links([Link(2, "eth0", MAC, carrier=False)], 0.3)
+    assert announce(responder) == []
+    responder.replace_links([ETH0], 5.0)
+    assert instants(responder) == [5.0, 5.25, *at_offsets(5.5)]
+
+
+def test_a_probe_that_was_not_sent_does_not_count() -> None:
+    responder = probing(claim(A4))
+    responder.handle_timer(0.0)
+    responder.sending_failed(responder.frames_to_send(), 0.0)
+    assert responder.report(0.0).announcements == 0
+    sent = announce(responder)
+    assert [when for when, _, _ in sent if when < 0.5] == [ANNOUNCE_RETRY, ANNOUNCE_RETRY + 0.25]
+    assert sorted({when for when, _, _ in sent})[2] == ANNOUNCE_RETRY + 0.5

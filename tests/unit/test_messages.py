@@ -9,7 +9,7 @@ import pytest
 from l2announce.errors import ChannelError
 from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.report import AnswerRecord, Report
+from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 from l2announce.wire import messages
 from l2announce.wire.messages import MAX_DATAGRAM, MAX_PARTS, VERSION, Assembler, Kind, encode_claims, encode_report
 
@@ -19,10 +19,13 @@ CLAIMS = ClaimSet(
     (
         Claim(IPv4Address("192.0.2.1"), NAMES, 12.5),
         Claim(IPv6Address("2001:db8::1"), frozenset({"eth1"}), float("inf")),
-        Claim(IPv4Address("192.0.2.2"), NAMES, -1.0),
+        Claim(IPv4Address("192.0.2.2"), NAMES, -1.0, probe=True),
         Claim(IPv4Address("192.0.2.3"), frozenset(), 1.0),
     ),
     180.0,
+    frozenset({b"\2\0\0\0\0\7", b"\2\0\0\0\0\x08"}),
+    2.5,
+    0.125,
 )
 REPORT = Report(
     -1,
@@ -32,6 +35,10 @@ REPORT = Report(
     2**33 + 5,
     (AnswerRecord(IPv4Address("192.0.2.1"), "eth0", 5, 2.5, 10), AnswerRecord(IPv6Address("2001:db8::1"), "eth1", 0, float("-inf"), 5)),
     ("link größe: cannot bind",),
+    (
+        ConflictRecord(IPv4Address("192.0.2.1"), "eth0", b"\2\0\0\0\0\x09", 3, 2.5),
+        ConflictRecord(IPv6Address(1), "e", b"123456", 1, 0.0, True),
+    ),
 )
 
 
@@ -62,7 +69,7 @@ def test_a_report_arrives_whole(report: Report) -> None:
 
 def test_claims_with_equal_interfaces_share_them() -> None:
     (one,), (two,) = (encode_claims(ClaimSet(1, CLAIMS.claims[:1] * n)) for n in (1, 2))
-    assert len(two) - len(one) == 4 + 8 + 5
+    assert len(two) - len(one) == 4 + 8 + 5 + 1
 
 
 def test_a_great_message_goes_in_parts_that_a_datagram_holds() -> None:
@@ -112,7 +119,7 @@ def test_a_part_of_another_message_is_refused() -> None:
         (b"", "datagram of 0 octets: shorter than its header"),
         (header()[:-1], "datagram of 13 octets: shorter than its header"),
         (header(magic=b"GET "), "datagram starts with b'GET ': not a message of l2announce"),
-        (header(version=VERSION + 1), "message version 2, but this program speaks 1: run both processes from one release"),
+        (header(version=VERSION + 1), "message version 3, but this program speaks 2: run both processes from one release"),
         (header(version=0), "message version 0"),
         (header(kind=0), "message of kind 0, part 0 of 1"),
         (header(kind=3), "message of kind 3"),
