@@ -9,6 +9,7 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
+from l2announce.agent.conflicts import Conflicts
 from l2announce.agent.responder_child import ResponderChild
 from l2announce.agent.settings import Settings
 from l2announce.agent.status import AnswerRecords, node_status, serve_status
@@ -17,6 +18,7 @@ from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
 from l2announce.errors import ChannelError
 from l2announce.kernel.channel import Channel
 from l2announce.kernel.devices import Devices
+from l2announce.model.address import format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import LeaseWrite, Written
 from l2announce.model.objects import ObjectProblem
@@ -46,6 +48,7 @@ class ControlProcess:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[int] = self._loop.create_future()
         self._records: AnswerRecords = {}
+        self._conflicts = Conflicts()
         self._announced: dict[str, str] = {}
         self._policy_problems: tuple[ObjectProblem, ...] | None = None
         self._policy_problems_changed = asyncio.Event()
@@ -88,6 +91,7 @@ class ControlProcess:
             self._controller.replace_cluster(state, self._clock.now())
             known = {address for service in state.services.values() for address in (*service.external_ips, *service.load_balancer_ips)}
             self._records = {address: records for address, records in self._records.items() if address in known}
+            self._conflicts.keep(known)
             for problem in state.problems:
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
             self._look_again()
@@ -132,9 +136,17 @@ class ControlProcess:
             for report in self._channel.receive(Report):
                 for record in report.answered:
                     self._records.setdefault(record.address, {})[record.interface] = record
+                self._note_conflicts(report)
                 self._controller.receive_report(report, self._clock.now())
         except ChannelError as err:
             self._responder_gone(err)
+
+    def _note_conflicts(self, report: Report) -> None:
+        """One log line when a conflict begins; status has the rest."""
+        for record in report.conflicts:
+            if self._conflicts.note(record):
+                fields = {"address": str(record.address), "interface": record.interface, "mac": format_mac(record.mac)}
+                log.warning("another host claims an address of ours", extra={"fields": fields | {"held_back": record.held_back}})
 
     def _responder_gone(self, err: ChannelError) -> None:
         """The other half is gone, and so shall this one be: leases first."""
@@ -247,7 +259,7 @@ class ControlProcess:
         return f"HeldBy={elector.holder}" if elector.holder not in (None, self._settings.node_name) else "DeadlinePassed"
 
     def _status(self) -> NodeStatus:
-        return node_status(self._controller, self._records, self._clock.now())
+        return node_status(self._controller, self._records, self._clock.now(), self._conflicts)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task whose failure ends the process: there is no half an agent."""

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from l2announce import __version__
+from l2announce.agent.conflicts import Conflicts
 from l2announce.control.controller import Controller
 from l2announce.control.groups import Group
 from l2announce.control.guard import Guarded
@@ -22,11 +24,12 @@ AnswerRecords = dict[Address, dict[str, AnswerRecord]]
 """What the responder told of each address, by interface."""
 
 
-def node_status(controller: Controller, records: AnswerRecords, now: Instant) -> NodeStatus:
+def node_status(controller: Controller, records: AnswerRecords, now: Instant, conflicts: Conflicts | None = None) -> NodeStatus:
     """What this node holds, sees and is told, and why it does not announce the rest."""
     report = controller.gate.report
     grouped = [(service, name) for name, group in controller.groups.items() for service in group.services]
-    services = [_service_status(controller, records, service, name, now) for service, name in sorted(grouped)]
+    known_conflicts = conflicts or Conflicts()
+    services = [_service_status(controller, records, known_conflicts, service, name, now) for service, name in sorted(grouped)]
     known = {service for service, _ in grouped}
     refused = [
         ServiceStatus(
@@ -57,7 +60,9 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant) ->
     )
 
 
-def _service_status(controller: Controller, records: AnswerRecords, service: NamespacedName, name: str, now: Instant) -> ServiceStatus:
+def _service_status(
+    controller: Controller, records: AnswerRecords, conflicts: Conflicts, service: NamespacedName, name: str, now: Instant
+) -> ServiceStatus:
     group: Group = controller.groups[name]
     elector = controller.electors.get(name)
     deadline = elector.deadline if elector else None
@@ -76,7 +81,11 @@ def _service_status(controller: Controller, records: AnswerRecords, service: Nam
     return ServiceStatus(
         service=str(service),
         addresses=tuple(
-            _address_status(address, interfaces.get(address, frozenset()), records, now, guarded.get(address)) for address in addresses
+            replace(
+                _address_status(address, interfaces.get(address, frozenset()), records, now, guarded.get(address)),
+                conflicts=conflicts.of(address, now) if announced else (),
+            )
+            for address in addresses
         ),
         announced=announced,
         lease=name,

@@ -108,6 +108,10 @@ def agent(
         str,
         typer.Option(envvar=_env("ANNOUNCE_REFRESH"), metavar="TIME", help="How often held addresses are announced again; 0 for never."),
     ] = "180s",
+    probe_wait: Annotated[
+        str,
+        typer.Option(envvar=_env("PROBE_WAIT"), metavar="TIME", help="Wait for whoever has an address that nobody held; 0 for no probe."),
+    ] = "200ms",
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -149,6 +153,7 @@ def agent(
             renew_deadline=parse_duration(lease_renew_deadline, "--lease-renew-deadline"),
             retry_period=parse_duration(lease_retry_period, "--lease-retry-period"),
             announce_refresh=parse_duration(announce_refresh, "--announce-refresh"),
+            probe_wait=parse_duration(probe_wait, "--probe-wait"),
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,

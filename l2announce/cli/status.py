@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from l2announce.cli.ask import ask_agent
+from l2announce.cli.conflicts import conflict_lines
 from l2announce.cli.output import Output, ago, make_console, print_document, print_table
 from l2announce.errors import ConfigurationError
 from l2announce.manifests.leases import read_leases
@@ -59,6 +60,8 @@ def _print_node(console: Console, node: NodeStatus, wide: bool) -> None:
     print_table(console, columns, [_row(service, wide) for service in node.services])
     console.print()
     print_table(console, ("INTERFACE", "MAC", "CARRIER"), [(link.name, link.mac, "yes" if link.carrier else "no") for link in node.links])
+    for line in (line for service in node.services for known in service.addresses for line in conflict_lines(known)):
+        console.print(line)
     if wide and node.verdicts:
         console.print()
         print_table(console, ("VERDICT", "FRAMES"), [(name, str(count)) for name, count in sorted(node.verdicts.items())])

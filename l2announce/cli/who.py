@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from l2announce.cli.ask import ask_agent
+from l2announce.cli.conflicts import conflict_lines
 from l2announce.cli.output import ago, make_console, print_table
 from l2announce.errors import ConfigurationError, L2AnnounceError
 from l2announce.model.status import AddressStatus, ServiceStatus
@@ -34,8 +35,15 @@ def who(
         raise NobodyError(f"{wanted}: no Service has this address, as far as node {status.node} knows")
     rows = [_row(service, known, status.node) for service, known in found]
     print_table(make_console(), ("SERVICE", "HOLDER", "ON", "SINCE", "LAST ANSWER", "WHY NOT HERE"), rows)
-    if not any(service.holder for service, _ in found):
+    for line in (line for _, known in found for line in conflict_lines(known)):
+        typer.echo(line)
+    if all(not service.holder or _is_held_back(known) for service, known in found):
         raise typer.Exit(1)
+
+
+def _is_held_back(known: AddressStatus) -> bool:
+    """Whether this node holds the address and announces it nowhere, because strangers have it."""
+    return bool(known.interfaces) and set(known.interfaces) <= {conflict.interface for conflict in known.conflicts if conflict.held_back}
 
 
 def _row(service: ServiceStatus, known: AddressStatus, node: str) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ class Controller:
         self._member_wakeups = Wakeups()
         self._writing: set[str] = set()
         self._touched: set[str] = set()
+        self._created: set[str] = set()
         self._started_at = now
         self.generation = 0
         self._held: dict[str, Instant] = {}
@@ -123,7 +124,9 @@ class Controller:
 
     def leases_listed(self, leases: Iterable[Lease], now: Instant) -> None:
         """Every lease of the namespace; those that are missing do not exist."""
+        macs = self._leases.macs
         listed = self._leases.list_received(leases, now)
+        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
@@ -131,7 +134,9 @@ class Controller:
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """One lease changed; None: it was deleted."""
+        macs = self._leases.macs
         self._leases.lease_observed(name, lease, now)
+        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
@@ -183,6 +188,8 @@ class Controller:
         wanted = (self.electors[name].next_write(now) for name in sorted(touched))
         writes = [self._annotated(write) for write in wanted if write is not None]
         self._writing.update(write.name for write in writes)
+        for write in writes:
+            self._note_creation(write)
         for name in touched:
             self._follow(name)
         return writes
@@ -202,12 +209,14 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        return ClaimSet(self.generation, tuple(self.claims()), self.timing.announce_refresh)
+        timing = self.timing
+        return ClaimSet(self.generation, tuple(self.claims()), timing.announce_refresh, self._leases.macs, probe_wait=timing.probe_wait)
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
         for name, deadline in self._held.items():
-            yield from self._claims_of(name, deadline)
+            for claim in self._claims_of(name, deadline):
+                yield replace(claim, probe=True) if name in self._created else claim
 
     @property
     def held(self) -> KeysView[str]:
@@ -260,6 +269,13 @@ class Controller:
         return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
 
     # -- deciding
+
+    def _note_creation(self, write: LeaseWrite) -> None:
+        """A lease that nobody was ever seen to hold is created by us: its addresses are probed for. One that is taken over is not."""
+        if write.verb is Verb.ACQUIRE and write.base is None and not self._leases.knows(write.name):
+            self._created.add(write.name)
+        elif write.verb is not Verb.RENEW:
+            self._created.discard(write.name)
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""

@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from l2announce.control.election import LeaseElector
-from l2announce.model.address import Instant
-from l2announce.model.lease import Lease
+from l2announce.model.address import Instant, parse_mac
+from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
+
+MAX_MACS = 4096
+"""A bound on what writers of leases can make us remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class ObservedLeases:
     def __init__(self) -> None:
         self.is_ready = False
         self._sights: dict[str, _Sight] = {}
+        self.macs: frozenset[bytes] = frozenset()
+        """Every MAC that a holder wrote to a lease so far, up to MAX_MACS of them: those of the nodes of this cluster."""
 
     def list_received(self, leases: Iterable[Lease], now: Instant) -> dict[str, Lease]:
         """Take a whole list; returns it by name."""
@@ -37,11 +42,26 @@ class ObservedLeases:
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """Take one change. A lease that vanished is remembered for its duration: its holder may still answer."""
         known = self._sights.get(name)
+        if lease is not None:
+            self._learn_macs(lease.annotations.get(INTERFACES_ANNOTATION, ""))
         if lease is None:
             if known is not None and known.gone_at is None:
                 self._sights[name] = _Sight(known.lease, known.seen_at, now)
         elif known is None or known.gone_at is not None or known.lease.resource_version != lease.resource_version:
             self._sights[name] = _Sight(lease, now)
+
+    def _learn_macs(self, pairs: str) -> None:
+        for pair in filter(None, pairs.split(",")):
+            try:
+                mac = parse_mac(pair.rpartition("=")[2])
+            except ValueError:
+                continue  # written by somebody else
+            if mac not in self.macs and len(self.macs) < MAX_MACS:
+                self.macs |= {mac}
+
+    def knows(self, name: str) -> bool:
+        """Whether the lease was ever seen, so that somebody may have held it."""
+        return name in self._sights
 
     def present(self, name: str) -> Lease | None:
         """The lease as it stands; None when there is none."""

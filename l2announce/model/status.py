@@ -4,6 +4,18 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class ConflictStatus:
+    """A stranger who claims an address of ours: whose MAC, on which interface, how often, and how long ago it did last. ``held_back``: the
+    address is not announced there while the stranger answers for it."""
+
+    interface: str
+    mac: str
+    count: int
+    last: float
+    held_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AddressStatus:
     """One address of a Service. ``last_answer`` is how long ago this node last answered for it; None: never. ``guarded`` says why this
     node never announces it, one word; "" when it may."""
@@ -14,6 +26,7 @@ class AddressStatus:
     last_answer: float | None = None
     announcements: int = 0
     guarded: str = ""
+    conflicts: tuple[ConflictStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

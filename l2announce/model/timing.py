@@ -43,6 +43,9 @@ PROBE_WAIT = 0.2
 """Seconds from the first probe for an address until it may be announced. RFC 5227 waits longer, for hosts that sleep and for switch ports
 that are not yet forwarding: a host that is up answers within milliseconds, also the second probe where the first one was lost."""
 
+MAX_PROBE_WAIT = 10.0
+"""The longest wait that may be asked for: an address is silent meanwhile."""
+
 PROBE_COUNT = 2
 """Probes in that time."""
 
@@ -60,12 +63,14 @@ RANK_STEP = 0.05
 class Timing:
     """Lease timings. ``lease_duration``: how long others must see no renewal before they take over; whole seconds, as the Lease object
     stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried
-    again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never."""
+    again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never.
+    ``probe_wait``: how long a probe for an address that nobody held waits for an answer, 0 for no probes."""
 
     lease_duration: float = 15.0
     renew_deadline: float = 5.0
     retry_period: float = 2.0
     announce_refresh: float = ANNOUNCE_REFRESH
+    probe_wait: float = PROBE_WAIT
 
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
@@ -85,6 +90,10 @@ class Timing:
             raise ConfigurationError(
                 f"--lease-retry-period {self.retry_period:g}s: 1.2 times it must be below the lease renew deadline "
                 f"{self.renew_deadline:g}s; lower --lease-retry-period"
+            )
+        if not 0 <= self.probe_wait <= MAX_PROBE_WAIT:
+            raise ConfigurationError(
+                f"--probe-wait {self.probe_wait:g}s: must be from 0s, which probes for nothing, to {MAX_PROBE_WAIT:g}s"
             )
         if self.announce_refresh != 0 and not MIN_REFRESH <= self.announce_refresh < math.inf:
             raise ConfigurationError(

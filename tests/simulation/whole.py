@@ -160,6 +160,9 @@ class WholeNode(Node):
         """Whether a request that arrives now is answered: with a frame, by the engine itself."""
         if not self.responder.alive:
             return False
+        while (timer := self.engine.next_timer()) is not None and timer <= self._now():
+            self.engine.handle_timer(timer)
+        self.engine.frames_to_send()
         verdict = self.engine.receive_frame(request(address), 1, self._now())
         replies = self.engine.frames_to_send()
         assert (verdict is Verdict.ANSWERED) == any(sent.frame[6:12] == self.mac and sent.frame[:6] == ASKER for sent in replies)

@@ -595,3 +595,43 @@ def test_the_holder_as_observed() -> None:
     assert bench.controller.holder(LEASE_A, bench.now + 14.9) == "n2"
     assert bench.controller.holder(LEASE_A, bench.now + 15.0) is None
     assert bench.controller.holder(LEASE_B, bench.now) is None
+
+
+# -- what the responder is told besides claims
+
+
+def probed(bench: Bench) -> set[bool]:
+    return {claim.probe for claim in bench.sent[-1].claims}
+
+
+def test_a_lease_that_nobody_held_is_probed_for_and_a_taken_one_is_not() -> None:
+    assert probed(holding()) == {True}
+    bench = Bench(leases=[Lease(name, "", 15.0, "1") for name in (LEASE_A, LEASE_B)])
+    bench.run(1.0)
+    assert bench.claimed
+    assert probed(bench) == {False}
+
+
+def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
+    bench = holding()
+    bench.controller.replace_devices((), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == set()
+    bench.controller.replace_devices((DEVICE,), bench.now)
+    bench.run(20.0)
+    assert bench.claimed
+    assert probed(bench) == {False}
+
+
+def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
+    bench = holding()
+    sent = bench.sent[-1]
+    assert (sent.refresh_interval, sent.probe_wait, sent.peers) == (180.0, 0.2, frozenset())
+    foreign = Lease("other", "n2", 15.0, "7", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:07"})
+    bench.controller.lease_observed("other", foreign, bench.now)
+    bench.run(1.0)
+    assert bench.sent[-1].peers == {bytes.fromhex("020000000007")}
+    later = Lease("third", "n3", 15.0, "8", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:08"})
+    bench.controller.leases_listed([bench.grant(write) for write in bench.writes] + [foreign, later], bench.now)
+    bench.run(1.0)
+    assert len(bench.sent[-1].peers) == 2

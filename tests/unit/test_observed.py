@@ -1,8 +1,11 @@
 """Leases with the moment when their present version was first seen."""
 
+import pytest
+
+from l2announce.control import observed
 from l2announce.control.election import LeaseElector, State
 from l2announce.control.observed import ObservedLeases
-from l2announce.model.lease import Lease
+from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
 from l2announce.model.timing import Timing
 
 LEASE = Lease("a", "n2", 15.0, "1")
@@ -71,3 +74,19 @@ def test_the_holder_is_who_has_not_let_it_run_out() -> None:
     assert leases.holder("unknown", 1.5) is None
     leases.list_received([], 2.0)
     assert leases.holder("a", 2.0) is None
+
+
+def test_the_macs_of_holders_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(pairs: str) -> Lease:
+        return Lease("a", "n1", 15.0, pairs, annotations={INTERFACES_ANNOTATION: pairs})
+
+    leases = ObservedLeases()
+    leases.lease_observed("a", noted("eth0=02:00:00:00:00:01,eth1=02:00:00:00:00:02"), 0.0)
+    leases.lease_observed("a", noted("eth0=rubbish,,eth1=02:00:00:00:00:01"), 1.0)
+    leases.lease_observed("a", None, 2.0)
+    assert leases.macs == {b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"}
+    assert leases.knows("a")
+    assert not leases.knows("b")
+    monkeypatch.setattr(observed, "MAX_MACS", 2)
+    leases.lease_observed("a", noted("eth0=02:00:00:00:00:03"), 3.0)
+    assert len(leases.macs) == 2

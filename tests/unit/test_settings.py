@@ -28,6 +28,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "lease-renew-deadline": ("6s", "7s", "8s"),
     "lease-retry-period": ("1s", "1500ms", "3s"),
     "announce-refresh": ("1m", "90s", "0"),
+    "probe-wait": ("1s", "300ms", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -115,13 +116,14 @@ def of(asked: Settings, key: str) -> object:
         "lease-renew-deadline": asked.timing.renew_deadline,
         "lease-retry-period": asked.timing.retry_period,
         "announce-refresh": asked.timing.announce_refresh,
+        "probe-wait": asked.timing.probe_wait,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
 
 def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
-    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh"}:
+    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait"}:
         return parse_duration(text, key)
     if key in {"manifests", "state-socket"}:
         return Path(text)
@@ -196,6 +198,7 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "probe-wait": [("11s", ("--probe-wait 11s", "from 0s", "to 10s"))],
     "announce-refresh": [
         ("never", ("'never'", "not a duration")),
         ("9s", ("--announce-refresh 9s", "at least 10s, or 0s for no refresh")),
