@@ -1,7 +1,6 @@
 """Elections while the API server fails in every way: afterwards one node holds, no restart is needed, and never do two hold."""
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trustme
 from netlab.api_proxy import ApiProxy, Fault, Rule, api_proxy, pass_all
 from netlab.control_plane import ControlPlane
 
 from l2announce.kube import reflector
 from l2announce.model.timing import Timing
-from tests.apiserver.conftest import prepare
 from tests.apiserver.node import Nodes, running
-from tests.apiserver.rig import AGENTS, CONFIG_MAPS, Admin, administrator, asynchronous, start_api_server, until, until_async
+from tests.apiserver.rig import AGENTS, Admin, administrator, asynchronous, until, until_async
 
 pytestmark = pytest.mark.apiserver
 
@@ -89,18 +86,6 @@ async def stand(control_plane: ControlPlane, timing: Timing = TIMING) -> AsyncIt
             yield at
 
 
-@asynccontextmanager
-async def direct_stand(control_plane: ControlPlane) -> AsyncIterator[Stand]:
-    """The same without a proxy."""
-    kubeconfigs = {agent.name: control_plane.kubeconfig(agent.name) for agent in AGENTS}
-    async with administrator(control_plane) as admin, api_proxy(control_plane, ()) as (unused, _):
-        await populate(admin)
-        async with running(kubeconfigs, TIMING) as nodes:
-            at = Stand(control_plane, admin, unused, kubeconfigs, nodes)
-            await at.held()
-            yield at
-
-
 @asynchronous
 async def test_crash_of_the_holder(control_plane: ControlPlane) -> None:
     async with stand(control_plane) as at:
@@ -110,64 +95,6 @@ async def test_crash_of_the_holder(control_plane: ControlPlane) -> None:
         await until(lambda: [name for name in at.nodes.ledger.holders(WEB) if name != holder], "another to hold")
         assert time.monotonic() - crashed < TIMING.failover_bound + 2.0, "the bound, and two seconds for a busy machine"
         at.nodes.check()
-
-
-@asynchronous
-async def test_api_server_is_killed_and_started_again(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.kill("kube-apiserver")
-        await at.nobody_holds()
-        await start_api_server(control_plane)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_serving_certificate_is_replaced_by_one_of_another_authority(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.authority = trustme.CA()
-        control_plane.issue_certificates()
-        control_plane.kill("kube-apiserver")
-        await start_api_server(control_plane)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_api_server_is_frozen_for_longer_than_a_lease(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.signal("kube-apiserver", signal.SIGSTOP)
-        try:
-            await at.nobody_holds()
-        finally:
-            control_plane.signal("kube-apiserver", signal.SIGCONT)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_all_that_etcd_stored_is_lost(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        await at.admin.create(CONFIG_MAPS, "counter")
-        for number in range(400):  # so that the new server's versions are below those that the agents know
-            await at.admin.merge(f"{CONFIG_MAPS}/counter", data={"x": str(number)})
-        control_plane.lose_etcd()
-        await at.nobody_holds()
-        control_plane.start_etcd()
-        await start_api_server(control_plane)
-        await asyncio.to_thread(prepare, control_plane)
-
-        async def policies_served() -> bool:
-            await at.admin.policy("l2", loadBalancerIPs=True)
-            return True
-
-        await until_async(policies_served, "the API server to serve policies")
-        await at.admin.service("mail", MAIL)
-        await at.admin.service("web", WEB)
-        for agent in AGENTS:
-            await at.admin.node(agent.name)
-        await at.held()
-        await at.announces_what_is_new()
 
 
 @asynchronous
