@@ -100,7 +100,7 @@ class ResponderProcess:
                 self._datapath.receive(fd, self._responder, boot_time)
         now = boot_time()
         self._responder.handle_timer(now)
-        self._datapath.send(self._responder.frames_to_send(), now, boot_time)
+        self._datapath.send(self._responder, now, boot_time)
         if now >= self._report_at:
             self._report(now)
 
