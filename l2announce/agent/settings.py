@@ -10,23 +10,31 @@ from typing import Literal
 
 from l2announce.control.devices import compile_pattern
 from l2announce.errors import ConfigurationError
-from l2announce.model.timing import Timing
+from l2announce.model.timing import LONGEST_LEASE, Timing
 
 LONGEST_SOCKET_PATH = 107
 """Octets of sun_path without its final zero, unix(7)."""
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SHOWN = 40
+"""Characters of a bad duration that its error shows."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def parse_duration(text: str, flag: str) -> float:
-    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``) as seconds; ConfigurationError names the flag."""
+    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``) as seconds; at most an hour, LONGEST_LEASE.
+
+    ConfigurationError names the flag.
+    """
     if not _DURATION.fullmatch(text):
-        raise ConfigurationError(f"{flag} {text!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+        raise ConfigurationError(f"{flag} {text[:_SHOWN]!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if seconds > LONGEST_LEASE:
+        raise ConfigurationError(f"{flag} {text[:_SHOWN]!r}: too long, at most 1h; write a number with ms, s, m or h, such as 15s or 1m30s")
+    return seconds
 
 
 def default_run_directory() -> Path:
