@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import trustme
+from netlab.agents import PROGRAM
 from netlab.api_proxy import Fault, pass_all
 
 from tests.apiserver.agents import Agents, Site, build_site, inside_namespace, refusing, replaced, start_agents
@@ -33,6 +34,17 @@ def agents(site: Site, request: pytest.FixtureRequest) -> Iterator[Agents]:
     """Three agents, settled."""
     with start_agents(site, behind_proxy=request.param == "behind a proxy") as made:
         yield made
+
+
+def test_agent_without_any_cluster_ends_with_one_line(site: Site) -> None:
+    """In a pod to which no service account is mounted."""
+    variables = ("KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443")
+    flags = ("--node-name", "n1", "--state-socket", str(site.directory / "none.sock"))
+    ended = site.segment.nodes[0].run("env", *variables, str(PROGRAM), "agent", *flags, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("l2announce: not in a pod with a service account (Service token file does not exist: ")
+    assert ended.stderr.count("\n") == 1
+    assert "name a cluster by --kubeconfig FILE" in ended.stderr
 
 
 # -- what is done to the API server itself

@@ -1,7 +1,7 @@
 """Elections while the API server refuses, is slow or forgets us: afterwards one node holds, and never did two.
 
-Here are the claims, to the millisecond, and the tasks of the adapters, which cannot be seen from outside. The same faults with whole agents,
-and those of the API server's own processes, are in test_api_agents.
+Here are the claims, to the millisecond, and the tasks of the adapters, which cannot be seen from outside. The same faults with whole
+agents, and those of the API server's own processes, are in test_api_agents.
 """
 
 import asyncio
