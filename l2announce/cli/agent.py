@@ -166,11 +166,6 @@ def run_agent(settings: Settings) -> None:
     from l2announce.kernel.clock import BootClock
     from l2announce.kernel.loop import new_event_loop
 
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     child = ResponderChild(settings.responder_socket)
 
     async def control() -> NoReturn:
