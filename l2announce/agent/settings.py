@@ -110,6 +110,20 @@ def prepare_sockets(settings: Settings) -> None:
         raise ConfigurationError(f"--state-socket {path}: exists and is not a socket; choose another path")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigurationError(f"--state-socket {path}: {path.parent} is not writable; choose another path")
+    _try_directory(path)
     with socket.socket(socket.AF_UNIX) as connection:
         if connection.connect_ex(str(path)) == 0:
             raise ConfigurationError(f"--state-socket {path}: another agent serves there; stop it, or choose another path")
+
+
+def _try_directory(path: Path) -> None:
+    """Refuse a directory in which no socket can be made, whatever its mode says: on /proc, or on a file system without sockets."""
+    trial = path.with_name(f"{path.stem}.{os.getpid()}")
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(trial))
+        trial.unlink()
+    except OSError as err:
+        raise ConfigurationError(
+            f"--state-socket {path}: no socket can be made in {path.parent}: {err.strerror or err}; choose another path"
+        ) from err

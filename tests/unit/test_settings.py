@@ -371,3 +371,17 @@ def test_without_the_capability_it_is_named_and_how_to_grant_it(tmp_path: Path, 
     monkeypatch.setattr("subprocess.Popen", always(None))
     with pytest.raises(ConfigurationError, match=r"CAP_NET_RAW.*run as root, or grant it: AmbientCapabilities=CAP_NET_RAW"):
         ResponderChild(tmp_path / "responder.sock")
+
+
+def test_a_directory_that_takes_no_socket_is_refused_in_one_line(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root may write everywhere, says access(2); on /proc it cannot."""
+    assert program.run(*needed(), "--state-socket", "/proc/self/agent.sock") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("l2announce: --state-socket /proc/self/agent.sock: no socket can be made in /proc/self: ")
+    assert line.endswith("; choose another path")
+    assert not program.started
+
+
+def test_the_trial_of_the_directory_leaves_nothing_behind(tmp_path: Path) -> None:
+    prepare_sockets(Settings("n1", Timing(), tmp_path, state_socket=tmp_path / "agent.sock"))
+    assert list(tmp_path.iterdir()) == []
