@@ -117,7 +117,7 @@ async def test_answers_that_take_two_seconds(control_plane: ControlPlane) -> Non
         holder = await at.held()
         since = time.monotonic()
         at.proxy.rule = lambda _: Fault(delay=2.0)
-        await asyncio.sleep(1.5 * slow.lease_duration)  # not for luck: the length of the fault
+        await asyncio.sleep(1.1 * slow.lease_duration)  # not for luck: the length of the fault
         assert at.nodes.ledger.holders(WEB) == [holder]
         assert at.nodes.ledger.gaps(WEB, since) == 0.0, "slow answers are no reason to let go"
 
