@@ -9,15 +9,20 @@ PYTHON3 ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 CACHE ?= $(HOME)/.cache/l2announce
+export CACHE
 export PIP_CACHE_DIR := $(CACHE)/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The Kubernetes release of control plane and lab: 1.37, or 1.36.
+export KUBERNETES ?= 1.37
+BUILD_CONTROL_PLANE := PYTHON=$(PYTHON) netns-lab/control-plane/build
 
 # program=Debian package; what the tests and the lab run in namespaces.
 TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux
 
 CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
 
-.PHONY: help setup tools check lint types layers test unit netns control-plane apiserver clean
+.PHONY: help setup tools check lint types layers test forecast unit netns control-plane apiserver clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,7 +45,11 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 	    else echo "these programs are missing; run: sudo apt-get install$$missing"; exit 2; fi; \
 	fi
 
-test: setup tools check unit netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
+test: forecast setup tools check unit netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
+
+forecast:
+	@echo "test: about ten minutes on two cores"
+	@$(BUILD_CONTROL_PLANE) --forecast
 
 check: lint types layers ## Linters, types and the import rules
 lint: setup
@@ -63,14 +72,14 @@ unit: setup ## The tests that need no namespace; the core must be covered to its
 
 netns: setup tools ## The tests with real kernels as peers
 	@echo "netns: tests in network namespaces"
-	@netns-lab/enter $(PYTHON) -m pytest -q -m netns tests
+	@netns-lab/enter $(PYTHON) -m pytest -q -m "netns and not apiserver" tests
 
 control-plane: setup ## A Kubernetes control plane for tests and lab: five to ten minutes the first time; KUBEBUILDER_ASSETS is used when set
-	@CACHE=$(CACHE) PYTHON=$(PYTHON) netns-lab/control-plane/build >/dev/null || test -n "$${KUBEBUILDER_ASSETS:-}"
+	@$(BUILD_CONTROL_PLANE) >/dev/null
 
-apiserver: control-plane ## The tests on a real API server, on loopback
-	@echo "apiserver: tests on a real API server"
-	@CACHE=$(CACHE) $(PYTHON) -m pytest -q -m apiserver tests/apiserver
+apiserver: setup tools control-plane ## The tests on a real API server, with agents in namespaces (KUBERNETES=1.36: on the release before)
+	@echo "apiserver: tests on $${KUBEBUILDER_ASSETS:-Kubernetes $(KUBERNETES)}"
+	@netns-lab/enter $(PYTHON) -m pytest -q -m apiserver tests
 
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out

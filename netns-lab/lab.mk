@@ -1,11 +1,11 @@
 # The lab; see netns-lab/README.md.
 .PHONY: lab lab-up lab-shell lab-down
 
-# CLUSTER=kubernetes: on a Kubernetes control plane, which is built first; without it, on files
+# CLUSTER=kubernetes: on a Kubernetes control plane of the release KUBERNETES, which is built first; without it, on files
 CLUSTER ?= embedded
-NETLAB = CACHE=$(CACHE) PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab --cluster $(CLUSTER)
+NETLAB = PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab --cluster $(CLUSTER)
 
-lab: setup tools ## The main job before your eyes: elections, failovers, figures; half a minute (CLUSTER=kubernetes: on an API server)
+lab: setup tools ## The main job before your eyes: elections, failovers, figures; half a minute (CLUSTER=kubernetes: on an API server, KUBERNETES=1.36)
 	@$(NETLAB) run
 
 lab-up: setup tools ## Leave the lab's network up, with its agents

@@ -32,12 +32,13 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
     if quick:
         yield "requests 3 30", partial(measure_requests, agents=3, services=30, idle=10.0)
         yield "reaction", partial(measure_reaction, agents=3, services=30, samples=30)
-        yield "large", partial(measure_large, services=1000, nodes=50, held=100, idle=10.0)
+        yield "large", partial(measure_large, services=1000, nodes=50, held=100, announcers=3, idle=10.0)
         return
     for agents, services in ((3, 30), (3, 100), (10, 100)):
         yield f"requests {agents} {services}", partial(measure_requests, agents=agents, services=services, idle=30.0)
     yield "reaction", partial(measure_reaction, agents=3, services=100, samples=100)
-    yield "large", partial(measure_large, services=MANY, nodes=MANY_NODES, held=HELD, idle=30.0)
+    for announcers in (3, 1):
+        yield f"large {announcers}", partial(measure_large, services=MANY, nodes=MANY_NODES, held=HELD, announcers=announcers, idle=30.0)
 
 
 def show(goals: Sequence[Goal], console: Console) -> None:

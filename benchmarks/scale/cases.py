@@ -79,11 +79,12 @@ def _measure_failover(case: Case, bed: Bed, log: AuditLog) -> None:
     }
 
 
-def measure_large(programs: Path, directory: Path, services: int, nodes: int, held: int, idle: float) -> Case:
-    """CPU and memory of an agent that announces ``held`` of many Services, and of one that only watches."""
-    case = Case(f"{services} Services, {nodes} Nodes, {held} announced", {"services": services, "nodes": nodes, "held": held})
-    with Bed(programs, directory, 2, announcers=1) as bed:
-        bed.create_nodes((f"node-{number:03}" for number in range(nodes - 2)), announcer=False)
+def measure_large(programs: Path, directory: Path, services: int, nodes: int, held: int, announcers: int, idle: float) -> Case:
+    """CPU and memory of the busiest of ``announcers`` agents that share ``held`` of many Services, and of one that only watches."""
+    sizes = {"services": services, "nodes": nodes, "held": held, "announcers": announcers}
+    case = Case(f"{services} Services, {nodes} Nodes, {held} announced by {announcers}", sizes)
+    with Bed(programs, directory, announcers + 1, announcers=announcers) as bed:
+        bed.create_nodes((f"node-{number:03}" for number in range(nodes - announcers - 1)), announcer=False)
         bed.create_services(range(held), announced=True)
         bed.create_services(range(held, services), announced=False)
         log, began = bed.audit(), time.time()
@@ -92,11 +93,14 @@ def measure_large(programs: Path, directory: Path, services: int, nodes: int, he
         case.figures["cold_start_s"] = max(item.at for item in log.requests if item.verb == "create") - began
         case.counts["start"] = by_kind(log.requests)
         time.sleep(SETTLE)
-        pids = {"announcing": bed.agents["n1"].both_pids(), "watching": bed.agents["n2"].both_pids()}
+        owners = list(holders(log.requests).values())
+        busiest, idler = max(bed.agents, key=owners.count), list(bed.agents)[-1]
+        case.figures["announcing_leases"] = owners.count(busiest)
+        pids = {"announcing": bed.agents[busiest].both_pids(), "watching": bed.agents[idler].both_pids()}
         before = {role: cpu_seconds(of) for role, of in pids.items()}
-        traffic = bed.traffic("n2")
+        traffic = bed.traffic(idler)
         requests = log.during(lambda: time.sleep(idle))
-        watched = bed.traffic("n2") - traffic
+        watched = bed.traffic(idler) - traffic
         writes = lease_writes(requests) / idle
         case.counts["idle"] = by_kind(requests)
         for role, of in pids.items():

@@ -101,10 +101,9 @@ def _large(case: Case) -> Iterator[Goal]:
         f"at most {figures['announcing_peak_mib']:.0f}",
         mib < MIB_LIMIT,
     )  # fmt: skip
-    writes = figures["idle_lease_writes_per_s"]
     yield Goal(
-        f"{of}: CPU, idle", f"< {CORE_LIMIT:g} % of a core",
-        f"{core:.1f} % at {writes:.0f} renewals/s: {10_000 * core / max(writes, 1e-9):,.0f} µs a renewal", core < CORE_LIMIT,
+        f"{of}: CPU of the busiest, idle", f"< {CORE_LIMIT:g} % of a core",
+        f"{core:.1f} % with {figures['announcing_leases']:.0f} leases", core < CORE_LIMIT,
     )  # fmt: skip
     yield Goal(
         f"{of}: an agent that only watches", "-",
@@ -120,3 +119,6 @@ def _reaction(case: Case) -> Iterator[Goal]:
     wanted = f"p99 < {REACTION_LIMIT_MS:g} ms"
     measured = f"p50 {p50:.0f}, p99 {p99:.0f}, at most {max(values):.0f} ms"
     yield Goal(f"{case.name}: acknowledged to announced", wanted, measured, p99 < REACTION_LIMIT_MS)
+    values = case.samples["from_request_ms"]
+    measured = f"p50 {quantile(values, 0.5):.0f}, p99 {quantile(values, 0.99):.0f}, at most {max(values):.0f} ms"
+    yield Goal(f"{case.name}: asked for to announced", "-", measured)

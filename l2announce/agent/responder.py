@@ -102,7 +102,7 @@ class ResponderProcess:
                 self._datapath.receive(fd, self._responder, boot_time)
         now = boot_time()
         self._responder.handle_timer(now)
-        unsent = self._datapath.send(self._responder.frames_to_send(), now, boot_time)
+        unsent = self._datapath.send(self._responder, now, boot_time)
         self._responder.sending_failed(unsent, now)
         if self._groups.is_behind:
             self._group_problems = self._groups.go_on()

@@ -10,25 +10,33 @@ from typing import Literal
 
 from l2announce.control.devices import compile_pattern
 from l2announce.errors import ConfigurationError
-from l2announce.model.timing import Timing
+from l2announce.model.timing import LONGEST_LEASE, Timing
 
 LONGEST_SOCKET_PATH = 107
 """Octets of sun_path without its final zero, unix(7)."""
 
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SHOWN = 40
+"""Characters of a bad duration that its error shows."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def parse_duration(text: str, flag: str) -> float:
-    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``, ``0``) as seconds; ConfigurationError names the flag."""
+    """Go's way to write a duration (``15s``, ``1m30s``, ``500ms``, ``0``) as seconds; at most an hour, LONGEST_LEASE.
+
+    ConfigurationError names the flag.
+    """
     if text == "0":
         return 0.0
     if not _DURATION.fullmatch(text):
-        raise ConfigurationError(f"{flag} {text!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+        raise ConfigurationError(f"{flag} {text[:_SHOWN]!r}: not a duration; write a number with ms, s, m or h, such as 15s or 1m30s")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if seconds > LONGEST_LEASE:
+        raise ConfigurationError(f"{flag} {text[:_SHOWN]!r}: too long, at most 1h; write a number with ms, s, m or h, such as 15s or 1m30s")
+    return seconds
 
 
 def default_run_directory() -> Path:
@@ -104,6 +112,20 @@ def prepare_sockets(settings: Settings) -> None:
         raise ConfigurationError(f"--state-socket {path}: exists and is not a socket; choose another path")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigurationError(f"--state-socket {path}: {path.parent} is not writable; choose another path")
+    _try_directory(path)
     with socket.socket(socket.AF_UNIX) as connection:
         if connection.connect_ex(str(path)) == 0:
             raise ConfigurationError(f"--state-socket {path}: another agent serves there; stop it, or choose another path")
+
+
+def _try_directory(path: Path) -> None:
+    """Refuse a directory in which no socket can be made, whatever its mode says: on /proc, or on a file system without sockets."""
+    trial = path.with_name(f"{path.stem}.{os.getpid()}")
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(trial))
+        trial.unlink()
+    except OSError as err:
+        raise ConfigurationError(
+            f"--state-socket {path}: no socket can be made in {path.parent}: {err.strerror or err}; choose another path"
+        ) from err

@@ -1,12 +1,13 @@
 """``l2announce agent`` and ``l2announce responder``: flags, variables and a YAML file to Settings; then the process itself."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import yaml
@@ -164,11 +165,11 @@ def agent(
     )
     prepare_sockets(settings)
     set_up_logging(settings.log_format, settings.log_level)
-    sys.exit(run_agent(settings))
+    run_agent(settings)
 
 
-def run_agent(settings: Settings) -> int:
-    """Start or adopt the responder, then be the control process. Returns the exit code."""
+def run_agent(settings: Settings) -> None:
+    """Start or adopt the responder, then be the control process, and end with its exit code. Returns by an error only."""
     from l2announce.agent.clusters import open_cluster
     from l2announce.agent.control import ControlProcess
     from l2announce.agent.responder_child import ResponderChild
@@ -177,12 +178,24 @@ def run_agent(settings: Settings) -> int:
 
     child = ResponderChild(settings.responder_socket)
 
-    async def control() -> int:
+    async def control() -> NoReturn:
         async with open_cluster(settings) as (cluster, leases):
-            return await ControlProcess(settings, cluster, leases, BootClock(), child).run()
+            _leave(await ControlProcess(settings, cluster, leases, BootClock(), child).run())
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(control())
+        runner.run(control())
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now. By this time leases are released, the channel is closed and the state socket is gone.
+
+    Worker threads that still read a file or wait for a disk, connections and the interpreter are the kernel's to take down: to wait for
+    them would cost seconds, in which nothing of use happens. What is logged is written first.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def responder(ctx: typer.Context) -> None:

@@ -26,8 +26,9 @@ from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6
 POOL_SIZE = 64
 """Sockets opened at start: two for each link that announces both families."""
 HOLD_UP = 0.1
-"""Seconds between judging a frame and sending its reply after which the reply is thrown away: the process was stopped in between, so the
-verdict may be past its deadline. Far below the tenth of a lease that the fence leaves."""
+"""Seconds between judging a frame and sending its reply after which the reply is thrown away whatever its deadline: the process was
+stopped in between, and who asked will ask again. The deadlines themselves are compared again just before sending, so nothing of the tenth
+of a lease that the fence leaves for clocks is spent on delays."""
 BATCHES_PER_WAKE = 4
 """Batches read from one socket before others get their turn."""
 _MAX_FILTER = 4096
@@ -108,16 +109,17 @@ class Datapath:
             octets, lengths = batch
             now = clock()
             replies = answer(responder, octets, lengths, binding.ifindex, now)
-            if replies and clock() - now < HOLD_UP:
+            if replies and _still_true(responder, now, clock()):
                 binding.socket.send_batch(replies, vector)
-            self.send(responder.frames_to_send(), now, clock)
+            self.send(responder, now, clock)
             if len(lengths) < len(requests.messages):
                 return
 
-    def send(self, transmits: list[Transmit], judged: Instant, clock: Callable[[], Instant]) -> list[Transmit]:
-        """Send single frames: announcements, and replies to unusual requests; unless ``judged`` was too long ago. Returns what was not
-        sent."""
-        if not transmits or clock() - judged >= HOLD_UP:
+    def send(self, responder: Responder, judged: Instant, clock: Callable[[], Instant]) -> list[Transmit]:
+        """Send its single frames: announcements, and replies to unusual requests; unless what held at ``judged`` may not any more. Returns
+        what was not sent."""
+        transmits = responder.frames_to_send()
+        if not transmits or not _still_true(responder, judged, clock()):
             return transmits
         return [transmit for transmit in transmits if not self._send(transmit)]
 
@@ -162,6 +164,11 @@ class Datapath:
             pass  # what waits came from the former link, and is not to be answered on the next one
         del self._by_fd[binding.socket.fileno()]
         self._pool.append(binding.socket)
+
+
+def _still_true(responder: Responder, judged: Instant, now: Instant) -> bool:
+    """Whether what was judged at ``judged`` may be sent at ``now``."""
+    return now - judged < HOLD_UP and responder.may_send(judged, now)
 
 
 def _attach(binding: _Binding, answers: LinkAnswers) -> str | None:

@@ -151,6 +151,7 @@ class KubeCluster:
         async with aclosing(Reflector(self._transport, resource, failing=tell).changes()) as changes:
             async for change in changes:
                 self._note(table.apply(change))
+                del change  # a list may be many MiB, and the next change hours away
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A reflector ends only when it is cancelled, or by a mistake in here, which ends all."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, incluster_config, load_incluster_config, load_kube_config
 from yaml import YAMLError
 
 from l2announce.errors import ConfigurationError
@@ -51,9 +51,11 @@ def from_service_account() -> Credentials:
         configuration = Configuration()
         try:
             load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except (ConfigException, OSError) as err:
+        except (ConfigException, OSError, ValueError) as err:
             raise ConfigurationError(
-                f"not in a pod ({_sentence(err)}); name a cluster by --kubeconfig FILE, or a directory of YAML files by --manifests DIR"
+                f"not in a pod with a service account ({_sentence(err)}: see {incluster_config.SERVICE_HOST_ENV_NAME} and "
+                f"{Path(incluster_config.SERVICE_TOKEN_FILENAME).parent}); name a cluster by --kubeconfig FILE, or a directory of YAML "
+                "files by --manifests DIR"
             ) from err
         return configuration
 

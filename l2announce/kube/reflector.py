@@ -83,6 +83,7 @@ class Reflector:
                     async with aclosing(self._round()) as changes:
                         async for change in changes:
                             yield change
+                            del change  # a list may be many MiB, and the next change hours away
 
     async def _round(self) -> AsyncGenerator[Change, None]:
         """A list where there is no version to go on from, then one watch to its end.
@@ -96,7 +97,10 @@ class Reflector:
             page = await self._list()
             self._version = page.resource_version
             self.failing(None)
-            yield Listed(page.items)
+            listed = Listed(page.items)
+            del page
+            yield listed
+            del listed
         self._in_doubt = True
         began = time.monotonic()
         try:

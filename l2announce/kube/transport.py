@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ import msgspec
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
+from yarl import URL
 
 from l2announce import __version__
 from l2announce.errors import ApiError, ConfigurationError, GoneError
@@ -87,6 +89,7 @@ class _Session:
 
     configuration: Configuration
     client: _RestClient
+    base: URL
     readers: int = 0
 
     async def send(self, call: _Call) -> aiohttp.ClientResponse:
@@ -103,8 +106,15 @@ class _Session:
             options["proxy"] = self.configuration.proxy
         manager = self.client.pool_manager
         assert manager is not None  # noqa: S101 - Transport._load has made it
-        url = self.configuration.host.rstrip("/") + call.path
-        return await manager.request(call.method, url, params=call.query, data=call.body, headers=headers, timeout=call.limits, **options)
+        return await manager.request(
+            call.method,
+            self.base.with_path(self.base.path.rstrip("/") + call.path),
+            params=call.query,
+            data=call.body,
+            headers=headers,
+            timeout=call.limits,
+            **options,
+        )
 
 
 class Transport:
@@ -212,6 +222,9 @@ class Transport:
         self._loaded_at = time.monotonic()
         configuration = await self._credentials()
         configuration.connection_pool_maxsize = self._connections
+        base = URL(configuration.host)
+        configuration.proxy = configuration.proxy or _proxy_of_environment(base)
+        configuration.client_session_kwargs = {"trust_env": False}  # else the environment is looked up for every request, in a thread
         try:
             client = _RestClient(configuration)
         except (OSError, ValueError) as err:
@@ -222,7 +235,7 @@ class Transport:
         client.pool_manager = client._create_pool_manager()
         if self._session is not None:
             self._former.add(self._session)
-        self._session = _Session(configuration, client)
+        self._session = _Session(configuration, client, base)
         await self._close_former()
         return self._session
 
@@ -232,11 +245,18 @@ class Transport:
             await session.client.close()
 
 
+def _proxy_of_environment(base: URL) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY ask for; None for none."""
+    if base.host is None or urllib.request.proxy_bypass(base.host):
+        return None
+    return urllib.request.getproxies().get(base.scheme)
+
+
 async def _token(configuration: Configuration) -> str:
     """What the Authorization header shall say, "" without a token. The official client may read it anew here."""
     try:
         token = await configuration.get_api_key_with_prefix("BearerToken", "authorization")
-    except (ConfigException, OSError) as err:
+    except (ConfigException, OSError, ValueError) as err:
         raise ApiError(0, f"token of the service account: {err}") from err
     return str(token or "").strip()
 

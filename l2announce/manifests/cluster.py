@@ -14,7 +14,7 @@ from pathlib import Path
 from asyncinotify import Event, Mask
 
 from l2announce.errors import ConfigurationError
-from l2announce.manifests.inotify import LOST, Watcher, wait_until_there
+from l2announce.manifests.inotify import LOST, TRY_AGAIN, Watcher, refusal, wait_until_there
 from l2announce.manifests.loader import ManifestLoader, directories_below, is_manifest
 from l2announce.manifests.status import write_conditions
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, ObjectProblem
@@ -45,24 +45,35 @@ class ManifestCluster:
     async def states(self) -> AsyncIterator[ClusterState]:
         """The whole state, then again after every change that makes a difference, about 10 ms (at most 40 ms) after the last one.
 
-        ConfigurationError when the directory is not there at the start, or the kernel gives no inotify instance. One consumer at a time.
+        ConfigurationError when the directory is not there at the start, or the kernel gives no inotify instance then; later that is tried
+        again every ``TRY_AGAIN`` seconds. One consumer at a time.
         """
         if not self._directory.is_dir():
             raise ConfigurationError(f"--manifests {self._directory}: is not a directory; create it or name another one")
         previous: ClusterState | None = None
         while True:
-            self._rescan, self._rebuild = True, False
-            with Watcher(self._note) as watcher:
-                unwatched = await asyncio.to_thread(self._watch, watcher)
-                while not self._rebuild:
-                    state = await asyncio.to_thread(self._refresh, unwatched or ())
-                    if state != previous:
-                        self._policies, previous = state.policies, state
-                        yield state
-                    if unwatched is None:
-                        await wait_until_there(self._directory)
-                        break
-                    await watcher.wait_for_burst(QUIET, LONGEST)
+            try:
+                with Watcher(self._note) as watcher:
+                    async for state in self._watch_once(watcher):
+                        if state != previous:
+                            self._policies, previous = state.policies, state
+                            yield state
+            except ConfigurationError as err:
+                if previous is None:
+                    raise
+                _log.warning("%s; trying again every %g s", err, TRY_AGAIN)
+                await asyncio.sleep(TRY_AGAIN)
+
+    async def _watch_once(self, watcher: Watcher) -> AsyncIterator[ClusterState]:
+        """The state after every burst of changes, until the watches must be built anew."""
+        self._rescan, self._rebuild = True, False
+        unwatched = await asyncio.to_thread(self._watch, watcher)
+        while not self._rebuild:
+            yield await asyncio.to_thread(self._refresh, unwatched or ())
+            if unwatched is None:
+                await wait_until_there(self._directory)
+                return
+            await watcher.wait_for_burst(QUIET, LONGEST)
 
     async def write_policy_problems(self, problems: Sequence[ObjectProblem]) -> None:
         """Write the conditions of policies with problems below ``.cluster/status/``, and clear those of policies that have none now."""
@@ -90,7 +101,7 @@ class ManifestCluster:
                 if directory == self._directory:
                     return None
             except OSError as err:
-                message = f"changes of it are not seen until the next start ({err.strerror}); raise the sysctl fs.inotify.max_user_watches"
+                message = f"changes of it are not seen until the next start: {refusal(err)}"
                 problems.append(ObjectProblem(str(directory), "NotWatched", message))
         return tuple(problems)
 

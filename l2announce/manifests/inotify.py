@@ -4,6 +4,7 @@ Works on asyncio and uvloop alike: the descriptor is read from a reader callback
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,19 @@ GONE = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT
 
 LOST = GONE | Mask.Q_OVERFLOW
 """After one of these, what is watched must be built anew."""
+
+TRY_AGAIN = 1.0
+"""Seconds after which what the kernel refused is tried again: the limits belong to all programs of the user, and others end."""
+
+
+def refusal(err: OSError) -> str:
+    """Why the kernel refused to watch or to read, and what helps."""
+    remedies = {
+        errno.ENOSPC: "raise the sysctl fs.inotify.max_user_watches",
+        errno.EMFILE: "raise the limit of open files",
+        errno.ENFILE: "raise the sysctl fs.file-max",
+    }
+    return f"{err.strerror}; {remedies.get(err.errno or 0, 'make it readable for the agent')}"
 
 
 class Watcher:
@@ -75,14 +89,16 @@ class Watcher:
 
 
 async def wait_until_there(directory: Path) -> None:
-    """Return when ``directory`` exists, watching the nearest of its parents that does."""
+    """Return when ``directory`` exists, watching the nearest of its parents that does. ConfigurationError when that cannot be watched."""
     while not directory.is_dir():
         with Watcher(lambda _event: None) as watcher:
             nearest = next(parent for parent in directory.absolute().parents if parent.is_dir())
             try:
                 watcher.add(nearest, Mask.CREATE | Mask.MOVED_TO)
-            except OSError:  # gone in between: look for the next nearest
+            except (FileNotFoundError, NotADirectoryError):  # gone in between: look for the next nearest
                 continue
+            except OSError as err:
+                raise ConfigurationError(f"{nearest}: cannot be watched: {refusal(err)}") from err
             step = nearest / directory.absolute().relative_to(nearest).parts[0]
             if not step.is_dir():
                 await watcher.wait()

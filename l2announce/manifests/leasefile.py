@@ -9,6 +9,7 @@ For the same reason every step of one write goes through one open directory.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -27,6 +28,9 @@ _CONTENT = re.compile(r"(\d{1,18})-[0-9a-f]{16}\.json")
 
 _ATTEMPTS = 100
 """How often a directory is read again while others change it; each time somebody else's write has succeeded."""
+
+_NOT_SPOILT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
+"""Errors that are ours, not the content's: its holder may be well."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +106,10 @@ class LeaseFile:
         raise DamagedLeaseError(f"{self._path}: holds no lease any more; remove the directory")
 
     def read(self) -> tuple[Token, Lease | None]:
-        """The present token and lease; None when it is deleted, or its content is spoilt, of which the log tells."""
+        """The present token and lease; None when it is deleted, or its content is spoilt, of which the log tells.
+
+        OSError when it cannot be opened from here: then it is not known what stands in it.
+        """
         token = self.token()
         for _ in range(_ATTEMPTS):
             if token.deleted:
@@ -110,6 +117,8 @@ class LeaseFile:
             try:
                 return token, self._content(token)
             except (OSError, ObjectError) as err:
+                if isinstance(err, OSError) and err.errno in _NOT_SPOILT:
+                    raise
                 latest = self.token()
                 if latest == token:
                     _log.warning("%s: counts as deleted: %s", self._path / f"{token.resource_version}.json", err)

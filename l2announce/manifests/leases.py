@@ -4,6 +4,7 @@ Fulfils control.ports.LeaseStore. How one lease is stored is in leasefile.py. De
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,7 +15,7 @@ from asyncinotify import Event, Mask
 
 from l2announce.control.ports import LeaseObserved, LeasesListed
 from l2announce.errors import ConfigurationError
-from l2announce.manifests.inotify import LOST, Watcher, wait_until_there
+from l2announce.manifests.inotify import LOST, TRY_AGAIN, Watcher, refusal, wait_until_there
 from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, create, is_token
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
 from l2announce.wire.leases import encode_lease, lease_after
@@ -44,6 +45,7 @@ class FileLeases:
         self._time_limit = time_limit
         self._changed: set[str] = set()
         self._rebuild = False
+        self._refused: dict[str, str] = {}
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Unreachable when the disk refuses it, or when the time limit is over: then it may still happen."""
@@ -56,28 +58,43 @@ class FileLeases:
     async def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
         """LeasesListed, then LeaseObserved for each lease that changed. After a gap, LeasesListed again. One consumer at a time.
 
-        A lease that changes again before it was read is reported once, with its last value. ConfigurationError when the place of the leases
-        cannot be made or watched.
+        A lease that changes again before it was read is reported once, with its last value. One that cannot be watched or read is told in
+        the log and tried again every ``TRY_AGAIN`` seconds; until then it stands as it was last seen. ConfigurationError when the place of
+        the leases cannot be made or watched at the start; later that, too, is tried again.
         """
+        started = False
         while True:
-            await wait_until_there(self._directory)
-            with Watcher(self._note) as watcher:
-                self._changed, self._rebuild = set(), False
-                try:
-                    seen = await asyncio.to_thread(self._list, watcher)
-                except FileNotFoundError:  # the directory went away meanwhile
-                    continue
-                except OSError as err:
-                    message = f"{err.filename or self._place}: {err.strerror}; leases need a directory that the agent can write and watch"
-                    raise ConfigurationError(message) from err
-                yield LeasesListed(tuple(lease for lease in seen.values() if lease is not None))
-                while not self._rebuild:
-                    await watcher.wait()
-                    names, self._changed = sorted(self._changed), set()
-                    for name, lease in (await asyncio.to_thread(self._look, watcher, names)).items():
-                        if lease != seen.get(name):
-                            seen[name] = lease
-                            yield LeaseObserved(name, lease)
+            try:
+                await wait_until_there(self._directory)
+                with Watcher(self._note) as watcher:
+                    async for event in self._watch_once(watcher):
+                        started = True
+                        yield event
+            except ConfigurationError as err:
+                if not started:
+                    raise
+                _log.warning("%s; trying again every %g s", err, TRY_AGAIN)
+                await asyncio.sleep(TRY_AGAIN)
+
+    async def _watch_once(self, watcher: Watcher) -> AsyncIterator[LeasesListed | LeaseObserved]:
+        """The list and the changes after it, until the watches must be built anew."""
+        self._changed, self._rebuild, self._refused = set(), False, {}
+        try:
+            seen = await asyncio.to_thread(self._list, watcher)
+        except FileNotFoundError:  # the directory went away meanwhile
+            return
+        except OSError as err:
+            message = f"{err.filename or self._place}: {refusal(err)}; leases need a directory that the agent can write and watch"
+            raise ConfigurationError(message) from err
+        yield LeasesListed(tuple(lease for lease in seen.values() if lease is not None))
+        while not self._rebuild:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(watcher.wait(), TRY_AGAIN if self._refused else None)
+            names, self._changed = sorted(self._changed | self._refused.keys()), set()
+            for name, lease in (await asyncio.to_thread(self._look, watcher, names)).items():
+                if lease != seen.get(name):
+                    seen[name] = lease
+                    yield LeaseObserved(name, lease)
 
     async def _in_time(self, name: str, work: Callable[[], WriteOutcome]) -> WriteOutcome:
         if not is_name(name):
@@ -135,15 +152,32 @@ class FileLeases:
         return dict(self._look(watcher, _lease_names(self._place)))
 
     def _look(self, watcher: Watcher, names: list[str]) -> Mapping[str, Lease | None]:
+        """Watch and read each lease. One that the kernel refuses is left out if it cannot be read, and looked at again later."""
         found: dict[str, Lease | None] = {}
         for name in names:
+            path, refused = self._place / name, ""
             try:
-                watcher.add(self._place / name, Mask.MOVED_TO)
-            except (FileNotFoundError, NotADirectoryError):
-                found[name] = None
-                continue
-            found[name] = _read(self._place / name)
+                try:
+                    watcher.add(path, Mask.MOVED_TO)
+                except (FileNotFoundError, NotADirectoryError):
+                    found[name] = None
+                except OSError as err:
+                    refused = f"cannot be watched: {refusal(err)}"
+                if name not in found:
+                    found[name] = _read(path)
+            except OSError as err:
+                refused = f"cannot be read: {refusal(err)}"
+            self._note_refusal(name, refused)
         return found
+
+    def _note_refusal(self, name: str, refused: str) -> None:
+        """Remember which leases to try again, and tell each trouble once."""
+        if not refused:
+            self._refused.pop(name, None)
+        elif self._refused.get(name) != refused:
+            self._refused[name] = refused
+            message = f"lease {self._place / name}: {refused}; trying again every {TRY_AGAIN:g} s"
+            _log.warning(message, extra={"fields": {"object": name, "reason": "NotWatched"}})
 
     def _note(self, event: Event) -> None:
         path = event.path

@@ -55,6 +55,9 @@ HEARTBEAT = 0.5
 GATE_TIMEOUT = 2.0
 """A responder that was silent for this long does not answer as far as the election is concerned (the gate)."""
 
+LONGEST_LEASE = 3600.0
+"""The longest lease duration: for that long a crash leaves an address dead, and whatever is above is a slip of the pen."""
+
 RANK_STEP = 0.05
 """How much longer the next candidate in rank waits before it takes a free lease."""
 
@@ -76,6 +79,11 @@ class Timing:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
             raise ConfigurationError(
                 f"--lease-duration {self.lease_duration:g}s: must be a whole number of seconds, at least 1s (a Lease stores whole seconds)"
+            )
+        if self.lease_duration > LONGEST_LEASE:
+            raise ConfigurationError(
+                f"--lease-duration {self.lease_duration:g}s: must be at most {LONGEST_LEASE:g}s (1h), as a crash leaves the addresses "
+                "unanswered for so long; the default is 15s"
             )
         if not self.renew_deadline > 0:
             raise ConfigurationError(f"--lease-renew-deadline {self.renew_deadline:g}s: must be above 0s")

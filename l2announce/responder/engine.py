@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from l2announce.errors import DecodeError
-from l2announce.model.address import Address, Instant, solicited_node_multicast
+from l2announce.model.address import FOREVER, NEVER, Address, Instant, solicited_node_multicast
 from l2announce.model.claim import NO_CLAIMS, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, ConflictRecord, Report
@@ -42,6 +42,7 @@ class Responder:
         self._claims: ClaimSet = NO_CLAIMS
         self._claimed: frozenset[Address] = frozenset()
         self._generation = -1
+        self._next_deadline: Instant = NEVER
         self._schedule = AnnouncementSchedule()
         self._own_macs: frozenset[bytes] = frozenset()
         self._to_probe: set[Address] = set()
@@ -56,6 +57,7 @@ class Responder:
         """Obey ``claims`` from now on and nothing else. What is newly answered is announced."""
         self._claims = claims
         self._generation = claims.generation
+        self._next_deadline = NEVER
         self._claimed = frozenset(claim.address for claim in claims.claims)
         self._probed &= self._claimed
         self._to_probe = {claim.address for claim in claims.claims if claim.probe} - self._probed if claims.probe_wait else set()
@@ -299,6 +301,16 @@ class Responder:
         """Take the frames that wait to be sent."""
         outbox, self._outbox = self._outbox, []
         return outbox
+
+    def may_send(self, judged: Instant, now: Instant) -> bool:
+        """Whether frames judged at ``judged`` may be sent at ``now``: no deadline of any claim has come in between.
+
+        ``judged`` never goes back from call to call. Usually one comparison, with the first deadline after ``judged``.
+        """
+        if now >= self._next_deadline:
+            deadlines = (claim.deadline for claim in self._claims.claims)
+            self._next_deadline = min((deadline for deadline in deadlines if deadline > judged), default=FOREVER)
+        return now < self._next_deadline
 
     def has_live_claims(self, now: Instant) -> bool:
         """True while any claim's deadline is still to come."""

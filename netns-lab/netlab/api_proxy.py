@@ -95,7 +95,7 @@ class ApiProxy:
         """The requests whose path ends so."""
         return [seen for seen in self.seen if seen.path.endswith(path)]
 
-    async def start(self, serving: ssl.SSLContext, address: str = "127.0.0.1") -> web.AppRunner:
+    async def start(self, serving: ssl.SSLContext, address: str) -> web.AppRunner:
         """Listen on a free port, and set ``url``."""
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._trust, limit=0), auto_decompress=False)
         application = web.Application(client_max_size=2**24)
@@ -164,13 +164,15 @@ def _abort(request: web.Request) -> None:
 
 
 @asynccontextmanager
-async def api_proxy(control_plane: ControlPlane, users: tuple[User, ...]) -> AsyncIterator[tuple[ApiProxy, dict[str, Path]]]:
-    """A proxy before ``control_plane``, with a certificate of the same authority, and a kubeconfig through it for each of ``users``."""
+async def api_proxy(
+    control_plane: ControlPlane, users: tuple[User, ...], address: str = "127.0.0.1"
+) -> AsyncIterator[tuple[ApiProxy, dict[str, Path]]]:
+    """A proxy at ``address`` before ``control_plane``, with a certificate of the same authority; a kubeconfig through it for each user."""
     trust, serving = ssl.create_default_context(ssl.Purpose.SERVER_AUTH), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     control_plane.authority.configure_trust(trust)
-    control_plane.authority.issue_cert("127.0.0.1", "localhost").configure_cert(serving)
+    control_plane.authority.issue_cert(address, "localhost").configure_cert(serving)
     proxy = ApiProxy(control_plane.url, trust)
-    runner = await proxy.start(serving)
+    runner = await proxy.start(serving, address)
     try:
         with tempfile.TemporaryDirectory() as directory:
             yield proxy, {user.name: _kubeconfig(control_plane, user, proxy.url, Path(directory)) for user in users}

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -32,9 +33,13 @@ CONTROLLERS = ("endpointslice-controller", "node-lifecycle-controller", "namespa
 ADMIN = "admin"
 
 
-def find_programs(release: str = "1.37") -> Path:
-    """The directory with etcd, kube-apiserver and the rest; built when it is not there yet, which takes minutes and says so."""
-    return Path(subprocess.run((str(BUILD), release), check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+def find_programs() -> Path:
+    """The directory with etcd, kube-apiserver and the rest: that of KUBEBUILDER_ASSETS, else of the release that KUBERNETES says.
+
+    Built when it is not there yet, which takes minutes and says so on stderr. CalledProcessError when it cannot be, with the reason there.
+    """
+    environment = {"PYTHON": sys.executable, **os.environ}
+    return Path(subprocess.run((str(BUILD),), check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.strip())
 
 
 @dataclass(frozen=True, slots=True)

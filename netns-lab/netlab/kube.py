@@ -156,7 +156,9 @@ def lab_programs() -> Path:
     except subprocess.CalledProcessError as error:
         raise ProgramsMissing("there is no control plane, for the reason above; the lab needs none without CLUSTER=kubernetes") from error
     if missing := [name for name in PROGRAMS if not os.access(found / name, os.X_OK)]:
-        raise ProgramsMissing(f"{found} lacks {', '.join(missing)}; unset KUBEBUILDER_ASSETS to have them built")
+        raise ProgramsMissing(
+            f"KUBEBUILDER_ASSETS={found} lacks {', '.join(missing)}: make apiserver runs without, the lab not; unset it to have all built"
+        )
     return found
 
 

@@ -1,6 +1,5 @@
 """A real control plane on loopback for the whole run, emptied before each test, and what belongs to a test's own event loop."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +9,10 @@ from netlab.control_plane import ControlPlane, User, find_programs
 
 from tests.apiserver.rig import AGENTS, REPOSITORY
 
-NEEDED = ("etcd", "kube-apiserver", "kubectl")
-
-
-def _programs() -> Path:
-    assets = os.environ.get("KUBEBUILDER_ASSETS")
-    if assets:
-        missing = [name for name in NEEDED if not os.access(Path(assets) / name, os.X_OK)]
-        if missing:
-            pytest.skip(f"KUBEBUILDER_ASSETS={assets} lacks {', '.join(missing)}; unset it to have them built")
-    return find_programs(os.environ.get("KUBERNETES", "1.37"))
-
 
 def start(directory: Path) -> ControlPlane:
     """A control plane with our agents as users and the rights of policies/rbac.yaml; to be entered."""
-    return ControlPlane(_programs(), directory, users=(*AGENTS, User("nobody")))
+    return ControlPlane(find_programs(), directory, users=(*AGENTS, User("nobody")))
 
 
 @pytest.fixture(scope="session")

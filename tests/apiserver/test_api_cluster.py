@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -80,6 +81,7 @@ async def test_nothing_but_nodes_is_watched_without_a_policy(control_plane: Cont
         await at.admin.node("n1", zone="a")
         state = await at.state("the node", lambda state: "n1" in state.nodes)
         assert state.nodes["n1"].labels == {"zone": "a"}
+        assert state.api_servers == {ip_address("127.0.0.1")}, "the address that is connected to, whatever it is called"
         assert (state.services, state.policies, state.problems) == ({}, {}, ())
         assert {seen.path.rsplit("/", 1)[1] for seen in at.proxy.seen} == {
             "nodes",

@@ -1,29 +1,33 @@
-"""Elections while the API server fails in every way: afterwards one node holds, no restart is needed, and never do two hold."""
+"""Elections while the API server refuses, is slow or forgets us: afterwards one node holds, and never did two.
+
+Here are the claims, to the millisecond, and the tasks of the adapters, which cannot be seen from outside. The same faults with whole
+agents, and those of the API server's own processes, are in test_api_agents.
+"""
 
 import asyncio
-import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import CoroutineType
 
 import pytest
-import trustme
 from netlab.api_proxy import ApiProxy, Fault, Rule, api_proxy, pass_all
 from netlab.control_plane import ControlPlane
 
 from l2announce.kube import reflector
 from l2announce.model.timing import Timing
-from tests.apiserver.conftest import prepare
 from tests.apiserver.node import Nodes, running
-from tests.apiserver.rig import AGENTS, CONFIG_MAPS, Admin, administrator, asynchronous, start_api_server, until, until_async
+from tests.apiserver.rig import AGENTS, REPOSITORY, Admin, administrator, asynchronous, until, until_async
 
 pytestmark = pytest.mark.apiserver
 
 TIMING = Timing(lease_duration=2, renew_deadline=0.8, retry_period=0.4)
 OUTAGE = 1.5 * TIMING.lease_duration
 """Seconds: longer than any right lasts."""
+NODE_CODE = (str(REPOSITORY / "l2announce"), str(REPOSITORY / "tests" / "apiserver" / "node.py"))
 WEB, MAIL = "192.0.2.1", "192.0.2.2"
 
 
@@ -49,10 +53,6 @@ class Stand:
         self.nodes.check()
         return self.nodes.ledger.holders(WEB)[0]
 
-    async def nobody_holds(self) -> None:
-        """Wait until the last right has ended, as the fence demands."""
-        await until(lambda: not self.nodes.ledger.holders(WEB) and not self.nodes.ledger.holders(MAIL), "the last right to end", 30)
-
     async def storm(self, rule: Rule) -> None:
         """Have every request judged by ``rule`` for longer than a lease lasts, with the watches cut at its start."""
         self.proxy.rule = rule
@@ -71,6 +71,13 @@ class Stand:
         await until(lambda: self.nodes.ledger.holders("192.0.2.9"), "a new Service to be announced", 30)
 
 
+def tasks() -> Counter[str]:
+    """The tasks of the nodes on this loop, by what they run."""
+    running = (task.get_coro() for task in asyncio.all_tasks())
+    codes = [coroutine.cr_code for coroutine in running if isinstance(coroutine, CoroutineType)]
+    return Counter(code.co_qualname for code in codes if code.co_filename.startswith(NODE_CODE))
+
+
 async def populate(admin: Admin) -> None:
     for agent in AGENTS:
         await admin.node(agent.name)
@@ -86,19 +93,10 @@ async def stand(control_plane: ControlPlane, timing: Timing = TIMING) -> AsyncIt
         async with running(kubeconfigs, timing) as nodes:
             at = Stand(control_plane, admin, proxy, kubeconfigs, nodes)
             await at.held()
+            before = tasks()
+            assert before["KubeCluster._feed"] >= 3 * 4, "of each node: definition, nodes, policies, Services"
             yield at
-
-
-@asynccontextmanager
-async def direct_stand(control_plane: ControlPlane) -> AsyncIterator[Stand]:
-    """The same without a proxy."""
-    kubeconfigs = {agent.name: control_plane.kubeconfig(agent.name) for agent in AGENTS}
-    async with administrator(control_plane) as admin, api_proxy(control_plane, ()) as (unused, _):
-        await populate(admin)
-        async with running(kubeconfigs, TIMING) as nodes:
-            at = Stand(control_plane, admin, unused, kubeconfigs, nodes)
-            await at.held()
-            yield at
+            await until(lambda: tasks() <= before, f"no task to be left beside {before}")
 
 
 @asynchronous
@@ -113,81 +111,22 @@ async def test_crash_of_the_holder(control_plane: ControlPlane) -> None:
 
 
 @asynchronous
-async def test_api_server_is_killed_and_started_again(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.kill("kube-apiserver")
-        await at.nobody_holds()
-        await start_api_server(control_plane)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_serving_certificate_is_replaced_by_one_of_another_authority(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.authority = trustme.CA()
-        control_plane.issue_certificates()
-        control_plane.kill("kube-apiserver")
-        await start_api_server(control_plane)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_api_server_is_frozen_for_longer_than_a_lease(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        control_plane.signal("kube-apiserver", signal.SIGSTOP)
-        try:
-            await at.nobody_holds()
-        finally:
-            control_plane.signal("kube-apiserver", signal.SIGCONT)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_all_that_etcd_stored_is_lost(control_plane: ControlPlane) -> None:
-    async with direct_stand(control_plane) as at:
-        await at.admin.create(CONFIG_MAPS, "counter")
-        for number in range(400):  # so that the new server's versions are below those that the agents know
-            await at.admin.merge(f"{CONFIG_MAPS}/counter", data={"x": str(number)})
-        control_plane.lose_etcd()
-        await at.nobody_holds()
-        control_plane.start_etcd()
-        await start_api_server(control_plane)
-        await asyncio.to_thread(prepare, control_plane)
-
-        async def policies_served() -> bool:
-            await at.admin.policy("l2", loadBalancerIPs=True)
-            return True
-
-        await until_async(policies_served, "the API server to serve policies")
-        await at.admin.service("mail", MAIL)
-        await at.admin.service("web", WEB)
-        for agent in AGENTS:
-            await at.admin.node(agent.name)
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
 async def test_answers_that_take_two_seconds(control_plane: ControlPlane) -> None:
     slow = Timing(lease_duration=6, renew_deadline=2.5, retry_period=1)
     async with stand(control_plane, slow) as at:
         holder = await at.held()
         since = time.monotonic()
         at.proxy.rule = lambda _: Fault(delay=2.0)
-        await asyncio.sleep(1.5 * slow.lease_duration)  # not for luck: the length of the fault
+        await asyncio.sleep(1.1 * slow.lease_duration)  # not for luck: the length of the fault
         assert at.nodes.ledger.holders(WEB) == [holder]
         assert at.nodes.ledger.gaps(WEB, since) == 0.0, "slow answers are no reason to let go"
 
 
-@pytest.mark.parametrize("status", [429, 503])
 @asynchronous
-async def test_storm_of_refusals(control_plane: ControlPlane, status: int) -> None:
+async def test_storm_of_refusals(control_plane: ControlPlane) -> None:
     async with stand(control_plane) as at:
         began = len(at.proxy.seen)
-        await at.storm(lambda _: Fault(status=status, headers={"Retry-After": "1"}))
+        await at.storm(lambda _: Fault(status=429, headers={"Retry-After": "1"}))
         reads = [seen for seen in at.proxy.seen[began:] if seen.method == "GET"]
         watched = 3 * 5
         assert len(reads) <= watched * (OUTAGE + 2), "Retry-After is obeyed: at most one request a second for each watch"
@@ -202,23 +141,6 @@ async def test_storm_of_conflicts(control_plane: ControlPlane) -> None:
         await at.storm(lambda seen: Fault(status=409) if seen.method in ("PUT", "POST") else None)
         writes = [seen for seen in at.proxy.seen[began:] if seen.method in ("PUT", "POST")]
         assert len(writes) <= 3 * 2 * (OUTAGE / TIMING.retry_period + 3), "a conflict is no reason to write without pause"
-        await at.held()
-        await at.announces_what_is_new()
-
-
-@asynchronous
-async def test_token_expires_and_is_renewed(control_plane: ControlPlane) -> None:
-    async with stand(control_plane) as at:
-        expired = {f"Bearer {agent.token}" for agent in AGENTS}
-        at.proxy.rule = lambda seen: Fault(status=401) if seen.headers.get("Authorization") in expired else None
-        at.proxy.cut_watches()
-        await at.nobody_holds()
-        root = control_plane.users[0]
-        for agent in AGENTS:
-            path = at.kubeconfigs[agent.name]
-            renewed = path.with_suffix(".new")
-            renewed.write_text(path.read_text().replace(agent.token, root.token))
-            renewed.replace(path)
         await at.held()
         await at.announces_what_is_new()
 

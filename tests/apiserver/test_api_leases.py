@@ -184,7 +184,7 @@ async def test_lease_without_a_right_does_not_end_the_watch(control_plane: Contr
         proxy.rule = lambda seen: next(refused, None) if seen.is_list else None
         async with following(leases.watch()) as came:
             await until(lambda: came, "the list, after refusals")
-        assert came == [LeasesListed(())]
+        assert isinstance(came[0], LeasesListed)
         with pytest.raises(ApiError):
             async with transport(control_plane.kubeconfig("nobody")) as made:
                 await made.request("GET", LEASES)

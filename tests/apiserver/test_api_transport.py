@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 import yaml
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, incluster_config
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 from netlab.api_proxy import Fault, api_proxy
 from netlab.control_plane import ControlPlane
 
@@ -184,7 +186,8 @@ def token_file(control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(control_plane.directory / "ca.crt"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+    (tmp_path / "ca.crt").write_bytes((control_plane.directory / "ca.crt").read_bytes())
     return tmp_path / "token"
 
 
@@ -201,8 +204,73 @@ async def test_token_of_a_pod_is_read_again_when_it_was_rotated(token_file: Path
 
 
 @asynchronous
-async def test_pod_without_a_token_is_told(token_file: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"not in a pod .*name a cluster by --kubeconfig FILE"):
+async def test_token_of_a_pod_is_read_again_while_the_former_one_is_good(token_file: Path) -> None:
+    """The official client reads it every minute; here its minute has passed."""
+    token_file.write_text(N1.token)
+    made = Transport(from_service_account(), 2)
+    try:
+        assert await who(made) == "n1"
+        token_file.write_text(AGENTS[1].token)
+        assert await who(made) == "n1"
+        loader = _loader(made)
+        loader.token_expires_at -= loader._token_refresh_period
+        assert await who(made) == "n2"
+    finally:
+        await made.close()
+
+
+def _loader(made: Transport) -> InClusterConfigLoader:
+    """What the official client keeps in its hook."""
+    assert made._session is not None
+    hook: Any = made._session.configuration.refresh_api_key_hook
+    loader = next(cell.cell_contents for cell in hook.__closure__ if isinstance(cell.cell_contents, InClusterConfigLoader))
+    assert isinstance(loader, InClusterConfigLoader)
+    return loader
+
+
+@asynchronous
+async def test_authority_of_a_pod_is_read_again_when_it_was_rotated(token_file: Path) -> None:
+    token_file.write_text(N1.token)
+    authority = token_file.with_name("ca.crt")
+    rotated = authority.read_bytes()
+    authority.write_bytes(trustme.CA().cert_pem.bytes())
+    made = Transport(from_service_account(), 2)
+    try:
+        with pytest.raises(ApiError, match="no trust in the API server"):
+            await who(made)
+        authority.write_bytes(rotated)
+        assert await until_async(lambda: who(made), "trust in the authority that the file names now") == "n1"
+    finally:
+        await made.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("token", None, "Service token file does not exist"),
+        ("token", b"", "Token file exists but empty"),
+        ("token", b"\xff\xfe", "codec can't decode"),
+        ("ca.crt", None, "Service certification file does not exist"),
+        ("ca.crt", b"", "Cert file exists but empty"),
+    ],
+)
+@asynchronous
+async def test_pod_whose_service_account_lacks_something_is_told(
+    token_file: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    token_file.write_text(N1.token)
+    path = token_file.with_name(name)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"{complaint}.* see KUBERNETES_SERVICE_HOST and .*name a cluster by --kubeconfig FILE"):
+        await from_service_account()()
+
+
+@asynchronous
+async def test_program_that_is_in_no_pod_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ConfigurationError, match=r"not in a pod with a service account .Service host/port is not set: .*--kubeconfig FILE"):
         await from_service_account()()
 
 

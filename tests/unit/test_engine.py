@@ -673,3 +673,16 @@ def test_a_probe_that_was_not_sent_does_not_count() -> None:
     sent = announce(responder)
     assert [when for when, _, _ in sent if when < 0.5] == [ANNOUNCE_RETRY, ANNOUNCE_RETRY + 0.25]
     assert sorted({when for when, _, _ in sent})[2] == ANNOUNCE_RETRY + 0.5
+
+
+def test_what_was_judged_may_be_sent_until_a_deadline_comes() -> None:
+    responder = responder_with(claim(A4, deadline=10.0), claim(B4, deadline=20.0))
+    assert responder.may_send(9.9, 9.999)
+    assert not responder.may_send(9.9, 10.0)
+    assert not responder.may_send(9.9, 10.001)  # nor what was judged by the same time and is sent next
+    assert responder.may_send(10.0, 10.05)  # nothing was answered by the first claim any more
+    assert not responder.may_send(19.99, 20.01)
+    assert responder.may_send(20.0, 1e9)  # nothing is answered at all
+    responder.replace_claims(claim_set(claim(A4, deadline=30.0), generation=2), 25.0)
+    assert responder.may_send(29.0, 29.9)
+    assert not responder.may_send(29.9, 30.0)

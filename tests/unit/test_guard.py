@@ -1,7 +1,9 @@
 """The guard list: what is never announced, why, and that it depends on no order."""
 
+import re
 from ipaddress import ip_address, ip_network
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from l2announce.control.guard import IPVS_DEVICE, GuardList, GuardReason, guard_
 from l2announce.model.link import Device
 from l2announce.model.objects import Node
 
+TOPOLOGY = Path(__file__).parents[2] / "docs" / "topology.md"
 ETH0 = Device(
     2,
     "eth0",
@@ -91,6 +94,12 @@ def test_the_order_of_things_makes_no_difference() -> None:
         for devices in permutations(twins)
         for nodes in permutations(NODES)
     )
+
+
+def test_the_table_of_words_is_complete() -> None:
+    """docs/topology.md explains every word, and no other."""
+    section = TOPOLOGY.read_text().partition("<!-- guarded -->")[2].partition("<!-- end of guarded -->")[0]
+    assert re.findall(r"^\| `([A-Za-z]+)` \| \S", section, re.MULTILINE) == [reason.value for reason in GuardReason]
 
 
 def test_an_empty_guard_list_still_knows_what_no_host_has() -> None:

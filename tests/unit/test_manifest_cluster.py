@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import uvloop
 import yaml
-from asyncinotify import Mask
+from asyncinotify import Event, Mask
 
 from l2announce.control.policy import BAD_INTERFACE_REGEX, BAD_NODE_SELECTOR
 from l2announce.errors import ConfigurationError
+from l2announce.manifests import cluster as under_test
 from l2announce.manifests import inotify
 from l2announce.manifests.cluster import ManifestCluster
 from l2announce.manifests.inotify import Watcher
@@ -570,3 +571,30 @@ def test_the_descriptor_of_a_watcher_never_blocks() -> None:
             assert not os.get_blocking(watcher._inotify.fd)
 
     asyncio.run(main())
+
+
+def test_no_inotify_instance_after_the_start_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+
+    def watcher(note: Callable[[Event], None]) -> Watcher:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ConfigurationError("no inotify instance: Too many open files; raise the sysctl fs.inotify.max_user_instances")
+        return Watcher(note)
+
+    monkeypatch.setattr(under_test, "Watcher", watcher)
+    monkeypatch.setattr(under_test, "TRY_AGAIN", 0.02)
+
+    async def run() -> None:
+        states = under_test.ManifestCluster(tmp_path).states()
+        assert not (await anext(states)).problems
+        (tmp_path / "sub").mkdir()  # is to be watched, too
+        (tmp_path / "sub" / "bad.yaml").write_text("{")
+        assert (await asyncio.wait_for(anext(states), 30)).problems
+
+    asyncio.run(run())
+    assert calls == 3
+    assert "fs.inotify.max_user_instances; trying again" in caplog.text

@@ -1,6 +1,7 @@
 """Leases in files: compare-and-swap that holds between processes, whatever is killed, spoilt or removed meanwhile."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from asyncinotify import Event, Mask
 
 from l2announce.control.ports import LeaseObserved, LeasesListed
 from l2announce.errors import ConfigurationError
 from l2announce.manifests import leases as under_test
+from l2announce.manifests.inotify import Watcher
 from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, Token, create, is_token, new_token
 from l2announce.manifests.leases import FileLeases, read_leases
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
@@ -681,3 +684,100 @@ def test_a_directory_removed_between_two_steps_of_a_write_is_a_conflict(tmp_path
     monkeypatch.setattr(under_test, "LeaseFile", gone)
     assert write(tmp_path, Verb.ACQUIRE, "n1", None) == Conflict(None)
     assert read_leases(tmp_path, NAMESPACE) == ()
+
+
+# -- a kernel that refuses
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "fs.inotify.max_user_watches"), (errno.EMFILE, "limit of open files"), (errno.EACCES, "make it readable")],
+)
+def test_a_lease_that_cannot_be_watched_is_told_and_followed_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, remedy: str
+) -> None:
+    kept = acquired(tmp_path, name="kept")
+    real, refuses = Watcher.add, True
+
+    def add(watcher: Watcher, directory: Path, mask: Mask) -> None:
+        if refuses and directory.name == NAME:
+            raise OSError(number, os.strerror(number), str(directory))
+        real(watcher, directory, mask)
+
+    monkeypatch.setattr(Watcher, "add", add)
+    monkeypatch.setattr(under_test, "TRY_AGAIN", 0.02)
+
+    async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
+        nonlocal refuses
+        assert await anext(events) == LeasesListed((kept,))
+        lease = written(await store(tmp_path).write(wanted(Verb.ACQUIRE, "n1", None)))
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, lease)
+        lease = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", lease)))
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, lease)  # looked at again
+        other = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", kept, name="kept")))
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved("kept", other)  # the others go on
+        refuses = False
+        lease = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", lease)))
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, lease)
+
+    watched(tmp_path, story)
+    (told,) = [record.getMessage() for record in caplog.records]  # once, however often it was tried
+    assert str(place(tmp_path) / NAME) in told
+    assert os.strerror(number) in told
+    assert remedy in told
+
+
+def test_a_lease_that_cannot_be_opened_stands_as_it_was_last_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = acquired(tmp_path)
+    kept = acquired(tmp_path, name="kept")
+    real, refuses = LeaseFile._content, True
+
+    def content(file: LeaseFile, token: Token) -> Lease:
+        if refuses and file._path.name == NAME:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{token.resource_version}.json")
+        return real(file, token)
+
+    monkeypatch.setattr(under_test, "TRY_AGAIN", 0.02)
+
+    async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
+        nonlocal refuses
+        assert await anext(events) == LeasesListed((first, kept))
+        second = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", first)))
+        monkeypatch.setattr(LeaseFile, "_content", content)
+        other = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", kept, name="kept")))
+        assert await until(events, lambda event: event != LeaseObserved(NAME, second)) == LeaseObserved("kept", other)
+        refused = await store(tmp_path).write(wanted(Verb.ACQUIRE, "n2", None))
+        assert isinstance(refused, Unreachable)  # and is not taken from whoever holds it
+        refuses = False
+        assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, second)
+
+    watched(tmp_path, story)
+    assert "cannot be read: Permission denied; make it readable for the agent" in caplog.text
+
+
+def test_no_inotify_instance_after_the_start_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = acquired(tmp_path)
+    calls = 0
+
+    def watcher(note: Callable[[Event], None]) -> Watcher:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ConfigurationError("no inotify instance: Too many open files; raise the sysctl fs.inotify.max_user_instances")
+        return Watcher(note)
+
+    monkeypatch.setattr(under_test, "Watcher", watcher)
+    monkeypatch.setattr(under_test, "TRY_AGAIN", 0.02)
+
+    async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
+        assert await anext(events) == LeasesListed((lease,))
+        place(tmp_path).rename(tmp_path / "away")
+        assert await until(events, lambda event: isinstance(event, LeasesListed)) == LeasesListed(())
+
+    watched(tmp_path, story)
+    assert calls == 3
+    assert "fs.inotify.max_user_instances; trying again" in caplog.text

@@ -56,6 +56,8 @@ def test_announcements_go_out_at_the_promised_instants() -> None:
         ((-3.0, 1.0, 0.5), "--lease-duration -3s"),
         ((math.nan, 1.0, 0.5), "--lease-duration nans: must be a whole number"),
         ((math.inf, 1.0, 0.5), "--lease-duration infs: must be a whole number"),
+        ((3601.0, 5.0, 2.0), r"--lease-duration 3601s: must be at most 3600s \(1h\), as a crash"),
+        ((float(2**31), 5.0, 2.0), r"--lease-duration 2.14748e\+09s: must be at most 3600s"),
         ((15.0, 0.0, 2.0), "--lease-renew-deadline 0s: must be above 0s"),
         ((15.0, -1.0, 2.0), "--lease-renew-deadline -1s: must be above 0s"),
         ((15.0, math.nan, 2.0), "--lease-renew-deadline nans: must be above 0s"),
@@ -79,7 +81,7 @@ def test_a_refresh_interval_that_cannot_be_is_refused(interval: float) -> None:
     assert [Timing(announce_refresh=good).announce_refresh for good in (0.0, 10.0)] == [0.0, 10.0]
 
 
-@pytest.mark.parametrize("values", [(1.0, 0.5, 0.1), (15.0, 13.4, 2.0), (10.0, 8.999, 7.4)])
+@pytest.mark.parametrize("values", [(1.0, 0.5, 0.1), (15.0, 13.4, 2.0), (10.0, 8.999, 7.4), (3600.0, 5.0, 2.0)])
 def test_timings_at_the_edge_are_allowed(values: tuple[float, float, float]) -> None:
     assert dataclasses.astuple(Timing(*values))[:3] == values
 

@@ -10,11 +10,13 @@ import pytest
 from l2announce.kernel.privilege import effective_capabilities, raise_file_limit
 
 DROP = """
+import ctypes
 from pathlib import Path
 import subprocess
 from l2announce.kernel.privilege import drop_capabilities, effective_capabilities
 drop_capabilities()
 assert effective_capabilities() == 0
+print(f"securebits: {ctypes.CDLL(None).prctl(27, 0, 0, 0, 0):#x}")
 print(Path("/proc/self/status").read_text())
 print(subprocess.run(["cat", "/proc/self/status"], check=True, capture_output=True, text=True).stdout)
 drop_capabilities()
@@ -26,7 +28,7 @@ def capabilities(status: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for line in status.splitlines():
         name, _, value = line.partition(":\t")
-        if name in {"CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs"}:
+        if name in {"CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd", "NoNewPrivs"}:
             found.setdefault(name, set()).add(value)
     return found
 
@@ -41,7 +43,31 @@ def test_every_capability_is_gone_for_good() -> None:
         "CapEff": nothing,
         "CapAmb": nothing,
         "NoNewPrivs": {"1"},
+        "CapBnd": nothing if has_setpcap() else {own_status("CapBnd")},
     }
+    if has_setpcap():
+        assert "securebits: 0xef" in done.stdout
+
+
+def test_without_setpcap_the_rest_is_given_up_all_the_same() -> None:
+    """As in a container that has CAP_NET_RAW alone."""
+    only = "import ctypes; libc = ctypes.CDLL(None)\n"
+    only += "assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(0, 0, 0, 0, 0, 0)) == 0\n"
+    done = subprocess.run([sys.executable, "-c", only + DROP], check=True, capture_output=True, text=True, timeout=60)
+    found = capabilities(done.stdout)
+    assert (found["CapPrm"], found["NoNewPrivs"]) == ({"0" * 16}, {"1"})
+    assert found["CapBnd"] == {own_status("CapBnd")}
+
+
+def own_status(field: str) -> str:
+    """A field of this process's /proc/self/status."""
+    (value,) = capabilities(Path("/proc/self/status").read_text())[field]
+    return value
+
+
+def has_setpcap() -> bool:
+    """Whether this process may drop the bounding set."""
+    return bool(effective_capabilities() >> 8 & 1)
 
 
 def test_effective_capabilities_are_read_from_the_kernel() -> None:

@@ -70,9 +70,8 @@ class Program:
         for name in VALUES["manifests"]:
             (directory / name).mkdir()
 
-    def _start(self, asked: Settings) -> int:
+    def _start(self, asked: Settings) -> None:
         self.started.append(asked)
-        return 0
 
     def run(self, *flags: str) -> int:
         """Run ``l2announce agent FLAGS``; the exit code."""
@@ -186,10 +185,15 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "at least 1s")),
         ("900ms", ("0.9s", "at least 1s")),
         ("infs", ("'infs'", "not a duration")),
+        ("1e400h", ("'1e400h'", "not a duration")),
+        ("99999999999h", ("'99999999999h'", "too long, at most 1h")),
+        ("9" * 400 + "h", ("too long, at most 1h",)),
+        ("3601s", ("'3601s'", "too long, at most 1h")),
     ],
     "lease-renew-deadline": [
         ("5 s", ("'5 s'", "not a duration")),
         ("0s", ("0s", "above 0s")),
+        ("2h", ("'2h'", "too long, at most 1h")),
         ("15s", ("15s", "below 0.9 of the lease duration 15s", "raise --lease-duration or lower --lease-renew-deadline")),
         ("13.5s", ("13.5s", "below 0.9 of the lease duration 15s")),
     ],
@@ -336,7 +340,8 @@ def test_a_cluster_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("15s", 15), ("1m30s", 90), ("500ms", 0.5), ("1h", 3600), ("0.3s", 0.3), ("1h0m1.5s", 3601.5), ("0s", 0)]
+    ("text", "seconds"),
+    [("15s", 15), ("1m30s", 90), ("500ms", 0.5), ("1h", 3600), ("0.3s", 0.3), ("59m1.5s", 3541.5), ("1h", 3600.0), ("0s", 0)],
 )
 def test_durations_are_written_as_in_go(text: str, seconds: float) -> None:
     assert parse_duration(text, "--x") == pytest.approx(seconds)
@@ -375,3 +380,17 @@ def test_without_the_capability_it_is_named_and_how_to_grant_it(tmp_path: Path, 
     monkeypatch.setattr("subprocess.Popen", always(None))
     with pytest.raises(ConfigurationError, match=r"CAP_NET_RAW.*run as root, or grant it: AmbientCapabilities=CAP_NET_RAW"):
         ResponderChild(tmp_path / "responder.sock")
+
+
+def test_a_directory_that_takes_no_socket_is_refused_in_one_line(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root may write everywhere, says access(2); on /proc it cannot."""
+    assert program.run(*needed(), "--state-socket", "/proc/self/agent.sock") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("l2announce: --state-socket /proc/self/agent.sock: no socket can be made in /proc/self: ")
+    assert line.endswith("; choose another path")
+    assert not program.started
+
+
+def test_the_trial_of_the_directory_leaves_nothing_behind(tmp_path: Path) -> None:
+    prepare_sockets(Settings("n1", Timing(), tmp_path, state_socket=tmp_path / "agent.sock"))
+    assert list(tmp_path.iterdir()) == []
