@@ -67,7 +67,7 @@ def test_announcements_of_others_are_not_answered(wire: Wire, responder: Respond
     wire.client.address("eth0", f"{V4}/32")
     wire.client.run("arping", "-U", "-c1", "-w1", "-I", "eth0", "-s", V4, V4, check=False)
     wire.client.ip(f"address del {V4}/32 dev eth0")
-    responder.control.wait(lambda report: dict(report.verdicts).get("announcement", 0) >= 1, "an announcement to be seen")
+    responder.control.wait(lambda report: dict(report.verdicts).get("conflict", 0) >= 1, "a conflict to be seen")
     replies = [frame for frame in ear.read() if frame[20:22] == b"\0\2" and frame[:6] == ear.mac]
     assert replies == []
 
