@@ -77,7 +77,7 @@ class Responder:
             self._fill(answers, now)
             return
         had_carrier = answers.link.carrier
-        answers.link = link
+        answers.refresh(link)
         if link.carrier and not had_carrier:
             for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
                 self._schedule.start(index, answer.address, now)
@@ -99,7 +99,7 @@ class Responder:
             answer = table.get(address.packed)
             if answer is None:
                 answer = table[address.packed] = Answer(address, deadline)
-                answer.prepare(link.mac)
+                answer.prepare(link)
                 answers.revision += 1
                 lapsed = True
             else:
@@ -173,12 +173,15 @@ class Responder:
             if frame[icmpv6.ICMPV6_OFFSET] != icmpv6.NEIGHBOR_SOLICITATION:
                 return Verdict.NOT_REQUEST
         solicitation = icmpv6.decode_neighbor_solicitation(frame)
+        if solicitation.is_for_another_host:
+            return Verdict.OTHER_DESTINATION
         asker = solicitation.source_link_layer_address or header.source
         if (unusable := _judge_asker(asker, answers.link)) is not None:
             return unusable
         verdict = self._authorize(solicitation.target, answers, now)
         if verdict is Verdict.ANSWERED:
-            self._outbox.append(Transmit(answers.link.index, icmpv6.neighbor_reply(answers.link.mac, asker, solicitation)))
+            link = answers.link
+            self._outbox.append(Transmit(link.index, icmpv6.neighbor_reply(link.mac, asker, solicitation, link.link_local)))
         return verdict
 
     def _authorize(self, address: Address, answers: LinkAnswers, now: Instant) -> Verdict:
