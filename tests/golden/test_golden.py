@@ -63,7 +63,8 @@ def _judge_with_scapy(question: Any, reply: Any, octets: bytes, link: Link) -> N
         return
     na = reply[ICMPv6ND_NA]
     assert (na.code, na.R, na.O, na.res) == (0, 0, 1, 0)
-    assert na.tgt == reply[IPv6].src == question.tgt
+    assert na.tgt == question.tgt
+    assert reply[IPv6].src == str(link.link_local or na.tgt)
     assert (question[IPv6].src != "::") == na.S
     assert reply[IPv6].hlim == 255
     assert reply[ICMPv6NDOptDstLLAddr].lladdr == mac
