@@ -138,7 +138,8 @@ def describe(reply: Any) -> str:
         return f"to {packet.dst}: {packet[ARP].psrc} is at {packet[ARP].hwsrc} (tells {packet[ARP].pdst})"
     na = packet[ICMPv6ND_NA]
     flags = "".join(name for name, is_set in (("R", na.R), ("S", na.S), ("O", na.O)) if is_set)
-    return f"to {packet.dst}: {na.tgt} is at {packet[ICMPv6NDOptDstLLAddr].lladdr} (from {packet[IPv6].src}, tells {packet[IPv6].dst}, flags {flags})"
+    told = f"from {packet[IPv6].src}, tells {packet[IPv6].dst}, flags {flags}"
+    return f"to {packet.dst}: {na.tgt} is at {packet[ICMPv6NDOptDstLLAddr].lladdr} ({told})"
 
 
 def build(made: Case, root: Path) -> None:
