@@ -8,7 +8,7 @@ from l2announce.model.address import Instant, format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.responder.verdict import Verdict
 from l2announce.wire.arp import decode_arp
-from l2announce.wire.ethernet import ETH_P_ARP, HEADER_LENGTH, decode_ethernet
+from l2announce.wire.ethernet import ETH_P_ARP, HEADER_LENGTH, decode_ethernet, without_priority_tag
 from l2announce.wire.icmpv6 import (
     TARGET_OFFSET,
     decode_neighbor_advertisement,
@@ -34,6 +34,7 @@ RULES = {
 
 def explain(frame: bytes, verdict: Verdict, reply: bytes | None, claims: ClaimSet, now: Instant) -> str:
     """One line: the rule with its RFC section, the claim of the target or the check that failed, and what the reply says."""
+    frame = without_priority_tag(frame)
     parts = [RULES[verdict]]
     if verdict is Verdict.MALFORMED:
         parts.append(_failed_check(frame))

@@ -18,7 +18,16 @@ from l2announce.responder.announce import AnnouncementSchedule
 from l2announce.responder.answers import Answer, LinkAnswers
 from l2announce.responder.verdict import Verdict
 from l2announce.wire import arp, icmpv6
-from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6, HEADER_LENGTH, VLAN_TYPES, EthernetHeader, decode_ethernet, is_group
+from l2announce.wire.ethernet import (
+    ETH_P_ARP,
+    ETH_P_IPV6,
+    HEADER_LENGTH,
+    VLAN_TYPES,
+    EthernetHeader,
+    decode_ethernet,
+    is_group,
+    without_priority_tag,
+)
 
 MAX_RECORDS = 1000
 """Answer records in one report: what does not fit comes with the next. A report stays below the least socket buffer."""
@@ -137,6 +146,7 @@ class Responder:
         if answers is None:
             return Verdict.UNKNOWN_LINK
         try:
+            frame = without_priority_tag(frame)
             header = decode_ethernet(frame)
             if header.ethertype in VLAN_TYPES:
                 return Verdict.VLAN_TAGGED

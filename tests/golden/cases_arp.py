@@ -124,7 +124,7 @@ _STACKED = Ether(dst=BROADCAST, src=CLIENT) / Dot1AD(vlan=5) / Dot1Q(vlan=10) / 
 
 TAGGED = (
     case("arp-vlan", frame("who-has in VLAN 10", _TAGGED, Verdict.VLAN_TAGGED)),
-    case("arp-priority-tag", frame("who-has with a priority tag, VLAN 0", _PRIORITY, Verdict.VLAN_TAGGED)),
+    case("arp-priority-tag", frame("who-has with a priority tag, VLAN 0", _PRIORITY, Verdict.ANSWERED, is_at())),
     case(
         "arp-vlan-unicast",
         frame("who-has in VLAN 10 to our MAC", Ether(dst=NODE, src=CLIENT) / Dot1Q(vlan=10) / who_has()[ARP], Verdict.VLAN_TAGGED),
