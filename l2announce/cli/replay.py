@@ -8,6 +8,7 @@ import typer
 
 from l2announce.cli.captures import SECOND, Captured, read_capture, write_capture
 from l2announce.cli.claims_file import read_claims
+from l2announce.cli.explain import explain as in_words
 from l2announce.cli.output import make_console, print_table
 from l2announce.errors import ConfigurationError
 from l2announce.model.claim import ClaimSet
@@ -58,6 +59,7 @@ def replay(
     capture: Annotated[Path, typer.Argument(metavar="IN.pcap", help="pcap or pcapng, Ethernet.")],
     claims: Annotated[Path, typer.Option(metavar="CLAIMS.yaml", help="What to answer for, and on which links.")],
     write: Annotated[Path | None, typer.Option("-w", "--write", metavar="OUT.pcap", help="Write the replies here.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say in words why each frame is, or is not, answered.")] = False,
 ) -> None:
     """Run the frames of a capture through the engine: a verdict for each frame in, the replies out. Sends nothing."""
     claim_set, links = read_claims(claims)
@@ -66,6 +68,11 @@ def replay(
     judged = replay_frames(claim_set, links, read_capture(capture))
     if write is not None:
         write_capture(write, replies(judged))
-    rows = [(str(number), f"{one.seconds:.6f}", one.interface, one.verdict.value) for number, one in enumerate(judged, start=1)]
-    print_table(make_console(), ("FRAME", "SECONDS", "INTERFACE", "VERDICT"), rows)
+    columns = ["FRAME", "SECONDS", "INTERFACE", "VERDICT"]
+    rows = [[str(number), f"{one.seconds:.6f}", one.interface, one.verdict.value] for number, one in enumerate(judged, start=1)]
+    if explain:
+        columns.append("WHY")
+        for row, one in zip(rows, judged, strict=True):
+            row.append(in_words(one.captured.frame, one.verdict, one.reply, claim_set, one.seconds))
+    print_table(make_console(), columns, rows)
     typer.echo(f"{len(judged)} frames, {len(replies(judged))} replies" + (f" written to {write}" if write else ""))

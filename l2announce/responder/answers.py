@@ -61,12 +61,12 @@ class Answer:
         self.granted = deadline
         self.deadline = deadline if self.probes is None else NEVER
 
-    def prepare(self, mac: bytes) -> None:
-        """Make ready to answer on a link whose hardware address is ``mac``."""
+    def prepare(self, link: Link) -> None:
+        """Make ready to answer on ``link``, with its present hardware and link-local address."""
         if isinstance(self.address, IPv4Address):
             return
         packed = self.address.packed
-        octets = packed + _NA_START + SOLICITED_OVERRIDE + packed + _TARGET_OPTION + mac
+        octets = (link.link_local or self.address).packed + _NA_START + SOLICITED_OVERRIDE + packed + _TARGET_OPTION + link.mac
         self.partial_sum = word_sum(octets) + _ADVERTISEMENT_LENGTH + NEXT_HEADER_ICMPV6
 
 
@@ -75,7 +75,8 @@ class LinkAnswers:
     """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does.
 
     What replies have in common on this link: an ARP reply is the asker's MAC, ``arp_head``, the target, the asker's MAC and address; an
-    advertisement the asker's MAC, ``na_head``, the target, the asker's address, type, code and checksum, flags, the target, ``na_tail``.
+    advertisement the asker's MAC, ``na_head``, ``na_source`` or else the target, the asker's address, type, code and checksum,
+    flags, the target, ``na_tail``.
     """
 
     link: Link
@@ -84,13 +85,21 @@ class LinkAnswers:
     revision: int = 0
     arp_head: bytes = field(init=False)
     na_head: bytes = field(init=False)
+    na_source: bytes = field(init=False)
     na_tail: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        mac = self.link.mac
+        self.refresh(self.link)
+
+    def refresh(self, link: Link) -> None:
+        """Take the present state of the link, and prepare again every answer that it changes."""
+        mac, self.link = link.mac, link
         self.arp_head = mac + _ARP_REPLY_START + mac
         self.na_head = mac + _NA_IPV6_START
+        self.na_source = link.link_local.packed if link.link_local is not None else b""
         self.na_tail = _TARGET_OPTION + mac
+        for answer in self.ipv6.values():
+            answer.prepare(link)
 
     def table(self, address: Address) -> dict[bytes, Answer]:
         """The table that ``address`` belongs to."""

@@ -25,8 +25,9 @@ ADVERTISEMENT_FRAME_LENGTH = 86
 
 _ARP_FIELDS = struct.Struct("6s6s10s6s4s6x4s22x")
 """Destination, source, EtherType to opcode, sender hardware and protocol address, target protocol address."""
-_NDP_FIELDS = struct.Struct("6s6s2sB3x4s16s16x2s6x16s2s6s170x")
-"""Destination, source, EtherType, version, length to hop limit, IPv6 source, type and code, target, option start, link-layer address."""
+_NDP_FIELDS = struct.Struct("6s6s2sB3x4s16s16s2s6x16s2s6s170x")
+"""Destination, source, EtherType, version, length to hop limit, IPv6 source and destination, type and code, target, option
+start, link-layer address."""
 _ARP_PADDING = bytes(ARP_SLOT - ARP_FRAME_LENGTH)
 _NDP_PADDING = bytes(ADVERTISEMENT_SLOT - ADVERTISEMENT_FRAME_LENGTH)
 
@@ -37,6 +38,7 @@ _SOLICITATION_START = b"\x87\0"
 _SOURCE_OPTION_START = b"\1\1"
 _ADVERTISEMENT_START = b"\x88\0"
 _UNSPECIFIED = bytes(16)
+_LOOPBACK = bytes(15) + b"\1"
 
 
 def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifindex: int, now: Instant) -> bytes:
@@ -80,9 +82,10 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     get, mac = link_answers.ipv6.get, link_answers.link.mac
     nobody = (mac, NO_MAC)
     join, head, tail = b"".join, link_answers.na_head, link_answers.na_tail + _NDP_PADDING
+    link_local = link_answers.na_source
     replies: list[bytes] = []
     offset = 0
-    for (destination, source, kind, version, ip, asker_ip, start, target, option, asker), length in zip(
+    for (destination, source, kind, version, ip, asker_ip, asked_ip, start, target, option, asker), length in zip(
         _NDP_FIELDS.iter_unpack(octets), lengths, strict=True
     ):
         answer = get(target)
@@ -102,14 +105,16 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
             and not to[0] & 1
             and source != mac
             and asker_ip != _UNSPECIFIED
+            and asker_ip != _LOOPBACK
             and asker_ip[0] != 0xFF
+            and (asked_ip[0] == 0xFF or asked_ip == target)
             and (int.from_bytes(octets[offset + 22 : offset + 54 + payload], "big") + payload + 58) % 0xFFFF == 0
         ):
             answer.count += 1
             answer.last = now
             checksum = -(answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
             message = _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + SOLICITED_OVERRIDE
-            replies.append(join((to, head, target, asker_ip, message, target, tail)))
+            replies.append(join((to, head, link_local or target, asker_ip, message, target, tail)))
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += NDP_SLOT

@@ -19,7 +19,16 @@ from l2announce.responder.announce import AnnouncementSchedule
 from l2announce.responder.answers import Answer, LinkAnswers
 from l2announce.responder.verdict import Verdict
 from l2announce.wire import arp, icmpv6
-from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6, HEADER_LENGTH, VLAN_TYPES, EthernetHeader, decode_ethernet, is_group
+from l2announce.wire.ethernet import (
+    ETH_P_ARP,
+    ETH_P_IPV6,
+    HEADER_LENGTH,
+    VLAN_TYPES,
+    EthernetHeader,
+    decode_ethernet,
+    is_group,
+    without_priority_tag,
+)
 
 MAX_RECORDS = 1000
 """Answer records in one report: what does not fit comes with the next. A report stays below the least socket buffer."""
@@ -87,7 +96,7 @@ class Responder:
             self._fill(answers, now)
             return
         had_carrier = answers.link.carrier
-        answers.link = link
+        answers.refresh(link)
         if link.carrier and not had_carrier:
             for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
                 self._begin(index, answer, now)
@@ -115,7 +124,7 @@ class Responder:
             answer = table.get(address.packed)
             if answer is None:
                 answer = table[address.packed] = Answer(address, deadline, probes=0 if address in self._to_probe else None)
-                answer.prepare(link.mac)
+                answer.prepare(link)
                 answers.revision += 1
                 lapsed = True
             else:
@@ -153,6 +162,7 @@ class Responder:
         if answers is None:
             return Verdict.UNKNOWN_LINK
         try:
+            frame = without_priority_tag(frame)
             header = decode_ethernet(frame)
             if header.ethertype in VLAN_TYPES:
                 return Verdict.VLAN_TAGGED
@@ -200,12 +210,15 @@ class Responder:
             if frame[icmpv6.ICMPV6_OFFSET] != icmpv6.NEIGHBOR_SOLICITATION:
                 return Verdict.NOT_REQUEST
         solicitation = icmpv6.decode_neighbor_solicitation(frame)
+        if solicitation.is_for_another_host:
+            return Verdict.OTHER_DESTINATION
         asker = solicitation.source_link_layer_address or header.source
         if (unusable := _judge_asker(asker, answers.link)) is not None:
             return unusable
         verdict = self._authorize(solicitation.target, answers, now)
         if verdict is Verdict.ANSWERED:
-            self._outbox.append(Transmit(answers.link.index, icmpv6.neighbor_reply(answers.link.mac, asker, solicitation)))
+            link = answers.link
+            self._outbox.append(Transmit(link.index, icmpv6.neighbor_reply(link.mac, asker, solicitation, link.link_local)))
         if verdict is Verdict.PROBING and solicitation.is_duplicate_address_detection:  # RFC 4862, 5.4.3: two want it
             return self._judge_claim(solicitation.target, asker, answers, now) or verdict
         return verdict

@@ -29,7 +29,7 @@ class Verdict(Enum):
     BAD_SENDER = "bad_sender"
     """The sender's hardware address is zero or a group address: there is nobody to answer."""
     OTHER_DESTINATION = "other_destination"
-    """A unicast frame for another host."""
+    """A unicast frame, or a solicitation to a unicast address, for another host."""
     UNKNOWN_LINK = "unknown_link"
     """Received on a link that is not, or no longer, known."""
     VLAN_TAGGED = "vlan_tagged"

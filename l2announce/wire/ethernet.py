@@ -35,3 +35,9 @@ def decode_ethernet(frame: bytes) -> EthernetHeader:
 def is_group(mac: bytes) -> bool:
     """True for broadcast and multicast hardware addresses (the I/G bit)."""
     return bool(mac[0] & 1)
+
+
+def without_priority_tag(frame: bytes) -> bytes:
+    """The frame without a tag of VLAN 0, which names a priority and no VLAN (IEEE 802.1Q, 6.9.1), as Linux hands it to packet sockets."""
+    is_tagged = int.from_bytes(frame[12:14], "big") in VLAN_TYPES and len(frame) >= HEADER_LENGTH + 4
+    return frame[:12] + frame[16:] if is_tagged and int.from_bytes(frame[14:16], "big") & 0xFFF == 0 else frame

@@ -44,6 +44,11 @@ class NeighborSolicitation(NamedTuple):
         """RFC 4862, 5.4.3: the sender has no address yet and asks whether it may have the target."""
         return self.source == UNSPECIFIED
 
+    @property
+    def is_for_another_host(self) -> bool:
+        """Sent to a unicast address other than the target: RFC 4861, 4.3 knows the target's group and the target alone."""
+        return not self.destination.is_multicast and self.destination != self.target
+
 
 class NeighborAdvertisement(NamedTuple):
     """An advertisement; only its octets are checked, not whom it came from."""
@@ -102,6 +107,7 @@ def decode_neighbor_solicitation(frame: bytes) -> NeighborSolicitation:
     _require(message[0] == NEIGHBOR_SOLICITATION, f"ICMPv6 type {message[0]}: not a neighbor solicitation")
     target = IPv6Address(message[8:24])
     _require(not source.is_multicast, f"source {source} is a multicast address")
+    _require(not source.is_loopback, f"source {source} is the loopback address")
     _require(not target.is_multicast, f"target {target} is a multicast address")
     link_layer_address = _link_layer_address(_decode_options(message[24:]), SOURCE_LINK_LAYER_ADDRESS)
     if source == UNSPECIFIED:
@@ -156,17 +162,19 @@ def multicast_mac(group: IPv6Address) -> bytes:
     return b"\x33\x33" + group.packed[12:]
 
 
-def neighbor_reply(mac: bytes, to_mac: bytes, solicitation: NeighborSolicitation) -> bytes:
-    """The frame that answers a solicitation, from the target itself, Override set, with the target link-layer address option.
+def neighbor_reply(mac: bytes, to_mac: bytes, solicitation: NeighborSolicitation, link_local: IPv6Address | None) -> bytes:
+    """The frame that answers a solicitation, Override set, with the target link-layer address option.
 
-    Solicited and unicast to the asker; for duplicate address detection not solicited and to all nodes (RFC 4861, 7.2.4).
+    It comes from ``link_local``, which is assigned to the interface as RFC 4861, 4.4 wants, else from the target. Solicited and unicast to
+    the asker; for duplicate address detection not solicited and to all nodes (7.2.4).
     """
     target = solicitation.target
+    source = link_local or target
     if solicitation.is_duplicate_address_detection:
         advertisement = NeighborAdvertisement(target, solicited=False, target_link_layer_address=mac)
-        return encode_neighbor_advertisement(mac, ALL_NODES_MAC, target, ALL_NODES, advertisement)
+        return encode_neighbor_advertisement(mac, ALL_NODES_MAC, source, ALL_NODES, advertisement)
     advertisement = NeighborAdvertisement(target, solicited=True, target_link_layer_address=mac)
-    return encode_neighbor_advertisement(mac, to_mac, target, solicitation.source, advertisement)
+    return encode_neighbor_advertisement(mac, to_mac, source, solicitation.source, advertisement)
 
 
 def neighbor_probe(mac: bytes, address: IPv6Address) -> bytes:

@@ -94,6 +94,15 @@ SENDERS = (
     case("arp-sender-zero", frame("sender MAC zero", who_has(hwsrc=ZERO), Verdict.BAD_SENDER)),
     case("arp-sender-broadcast", frame("sender MAC broadcast", who_has(hwsrc=BROADCAST), Verdict.BAD_SENDER)),
     case("arp-sender-multicast", frame("sender MAC of a group", who_has(hwsrc=_EARTH), Verdict.BAD_SENDER)),
+    case("arp-own-probe", frame("our own probe, looped back", who_has(source=NODE, hwsrc=NODE, psrc=UNSPECIFIED4), Verdict.OWN_FRAME)),
+    case(
+        "arp-own-announcement",
+        frame("our own announcement, looped back", who_has(source=NODE, hwsrc=NODE, psrc=VIP4), Verdict.OWN_FRAME),
+    ),
+    case("arp-ethernet-source-zero", frame("Ethernet source zero, sender good", who_has(source=ZERO), Verdict.ANSWERED, is_at())),
+    case(
+        "arp-probe-to-another-host", frame("probe to another host's MAC", who_has(to=ROUTER, psrc=UNSPECIFIED4), Verdict.OTHER_DESTINATION)
+    ),
     case("arp-other-destination", frame("who-has to another host's MAC", who_has(to=ROUTER), Verdict.OTHER_DESTINATION)),
 )
 
@@ -104,6 +113,8 @@ MALFORMED = (
     case("arp-hardware-type", frame("hardware type 6, IEEE 802", patch(who_has(), _HTYPE, 0, 6), Verdict.MALFORMED)),
     case("arp-protocol-type", frame("protocol type IPv6", patch(who_has(), _PTYPE, 0x86, 0xDD), Verdict.MALFORMED)),
     case("arp-hardware-length", frame("hardware length 8", patch(who_has(), _HLEN, 8), Verdict.MALFORMED)),
+    case("arp-lengths-swapped", frame("hardware length 4, protocol length 6", patch(who_has(), _HLEN, 4, 6), Verdict.MALFORMED)),
+    case("arp-lengths-0", frame("lengths 0", patch(who_has(), _HLEN, 0, 0), Verdict.MALFORMED)),
     case("arp-protocol-length", frame("protocol length 16", patch(who_has(), _PLEN, 16), Verdict.MALFORMED)),
 )
 
@@ -113,7 +124,11 @@ _STACKED = Ether(dst=BROADCAST, src=CLIENT) / Dot1AD(vlan=5) / Dot1Q(vlan=10) / 
 
 TAGGED = (
     case("arp-vlan", frame("who-has in VLAN 10", _TAGGED, Verdict.VLAN_TAGGED)),
-    case("arp-priority-tag", frame("who-has with a priority tag, VLAN 0", _PRIORITY, Verdict.VLAN_TAGGED)),
+    case("arp-priority-tag", frame("who-has with a priority tag, VLAN 0", _PRIORITY, Verdict.ANSWERED, is_at())),
+    case(
+        "arp-vlan-unicast",
+        frame("who-has in VLAN 10 to our MAC", Ether(dst=NODE, src=CLIENT) / Dot1Q(vlan=10) / who_has()[ARP], Verdict.VLAN_TAGGED),
+    ),
     case("arp-vlan-stacked", frame("who-has in 802.1ad and 802.1Q tags", _STACKED, Verdict.VLAN_TAGGED)),
 )
 

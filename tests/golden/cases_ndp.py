@@ -7,8 +7,10 @@ from scapy.layers.inet6 import (
     ICMPv6ND_RS,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
     RouterAlert,
 )
 from scapy.layers.l2 import Dot1Q, Ether
@@ -21,10 +23,13 @@ from tests.golden.corpus import (
     CLIENT,
     CLIENT_LL,
     NODE,
+    NODE_LL,
+    OTHER6,
     ROUTER,
     VIP6,
     VIP6_GROUP,
     VIP6_GROUP_MAC,
+    WITH_LINK_LOCAL,
     ZERO,
     advertise,
     advertise_to_all,
@@ -105,6 +110,51 @@ DAD = (
     case("ndp-dad-not-owned", frame("DAD for an address of nobody", solicit("fd99::11", ip=_DAD, options=None), Verdict.NOT_CLAIMED)),
 )
 
+SOURCES = (
+    case(
+        "ndp-from-link-local",
+        frame("NS: answered from the link-local address", solicit(), Verdict.ANSWERED, advertise(source=NODE_LL)),
+        frame("NUD", solicit(ip={"dst": VIP6}, to=NODE), Verdict.ANSWERED, advertise(source=NODE_LL), at=1),
+        links=WITH_LINK_LOCAL,
+    ),
+    case(
+        "ndp-dad-from-link-local",
+        frame("DAD: source ::", solicit(ip=_DAD, options=None), Verdict.ANSWERED, advertise_to_all(source=NODE_LL)),
+        links=WITH_LINK_LOCAL,
+    ),
+    case(
+        "ndp-from-target",
+        frame("no link-local address: answered from the target", solicit(), Verdict.ANSWERED, advertise(source=VIP6)),
+        frame("DAD", solicit(ip=_DAD, options=None), Verdict.ANSWERED, advertise_to_all(source=VIP6), at=1),
+    ),
+    case("ndp-source-loopback", frame("NS from ::1", solicit(ip={"src": "::1"}), Verdict.MALFORMED)),
+)
+
+DESTINATIONS = (
+    case(
+        "ndp-to-another-address",
+        frame("NS to another unicast address, our MAC", solicit(ip={"dst": OTHER6}, to=NODE), Verdict.OTHER_DESTINATION),
+        frame("the same in a group frame", solicit(ip={"dst": OTHER6}), Verdict.OTHER_DESTINATION, at=1),
+        frame("with options out of the ordinary", solicit(ip={"dst": OTHER6}, options=_NONCE), Verdict.OTHER_DESTINATION, at=2),
+    ),
+    case(
+        "ndp-to-another-group",
+        frame("NS to another solicited-node group", solicit(ip={"dst": "ff02::1:ff00:11"}), Verdict.ANSWERED, advertise()),
+    ),
+    case(
+        "ndp-dad-to-another-group",
+        frame(
+            "DAD to another solicited-node group",
+            solicit(ip=_DAD | {"dst": "ff02::1:ff00:11"}, options=None),
+            Verdict.ANSWERED,
+            advertise_to_all(),
+        ),
+    ),
+    case(
+        "ndp-dad-to-another-host", frame("DAD to another host's MAC", solicit(ip=_DAD, options=None, to=ROUTER), Verdict.OTHER_DESTINATION)
+    ),
+)
+
 OPTIONS = (
     case(
         "ndp-nonce",
@@ -160,6 +210,12 @@ SENDERS = (
         "ndp-option-group",
         frame("link-layer address of a group", solicit(options=ICMPv6NDOptSrcLLAddr(lladdr=VIP6_GROUP_MAC)), Verdict.BAD_SENDER),
     ),
+    case("ndp-own-dad", frame("our own DAD, looped back", solicit(ip=_DAD, options=None, source=NODE), Verdict.OWN_FRAME)),
+    case(
+        "ndp-own-dad-nonce",
+        frame("our own DAD with a nonce, looped back (RFC 7527)", solicit(ip=_DAD, options=_NONCE, source=NODE), Verdict.OWN_FRAME),
+    ),
+    case("ndp-ethernet-source-zero", frame("no option, Ethernet source zero", solicit(options=None, source=ZERO), Verdict.BAD_SENDER)),
     case("ndp-other-destination", frame("NS to another host's MAC", solicit(to=ROUTER), Verdict.OTHER_DESTINATION)),
 )
 
@@ -179,6 +235,28 @@ OTHERS = (
     case("mld-report", frame("MLDv2 report behind a hop-by-hop header", _LINK / _IP / _ALERT / ICMPv6MLReport2(), Verdict.OTHER_PROTOCOL)),
     case("ndp-hop-by-hop", frame("NS behind a hop-by-hop header", _LINK / _IP / _ALERT / solicit()[IPv6].payload, Verdict.OTHER_PROTOCOL)),
     case(
+        "ndp-extension-headers",
+        frame("NS behind destination options", _LINK / _IP / IPv6ExtHdrDestOpt() / solicit()[IPv6].payload, Verdict.OTHER_PROTOCOL),
+        frame("NS behind a routing header", _LINK / _IP / IPv6ExtHdrRouting() / solicit()[IPv6].payload, Verdict.OTHER_PROTOCOL, at=1),
+    ),
+    case(
+        "ndp-fragment-first",
+        frame(
+            "NS in a first fragment, more to come",
+            _LINK / _IP / IPv6ExtHdrFragment(id=1, m=1) / solicit()[IPv6].payload,
+            Verdict.OTHER_PROTOCOL,
+        ),
+        frame("its last fragment", _LINK / _IP / IPv6ExtHdrFragment(id=1, offset=4, nh=58) / Raw(bytes(8)), Verdict.OTHER_PROTOCOL, at=1),
+    ),
+    case(
+        "ndp-fragment-behind-options",
+        frame(
+            "NS behind hop-by-hop and fragment headers",
+            _LINK / _IP / _ALERT / IPv6ExtHdrFragment(id=1) / solicit()[IPv6].payload,
+            Verdict.OTHER_PROTOCOL,
+        ),
+    ),
+    case(
         "ndp-fragment",
         frame(
             "NS behind a fragment header (RFC 6980)",
@@ -189,4 +267,4 @@ OTHERS = (
     case("ndp-vlan", frame("NS in VLAN 10", _LINK / Dot1Q(vlan=10) / solicit()[IPv6], Verdict.VLAN_TAGGED)),
 )
 
-CASES = (*ASKED, *DAD, *OPTIONS, *CHECKS, *SENDERS, *OTHERS)
+CASES = (*ASKED, *DAD, *SOURCES, *DESTINATIONS, *OPTIONS, *CHECKS, *SENDERS, *OTHERS)

@@ -29,6 +29,7 @@ ZERO = "00:00:00:00:00:00"
 VIP4, OTHER4, CLIENT4 = "10.99.0.10", "10.99.0.11", "10.99.0.1"
 VIP6, CLIENT6, CLIENT_LL = "fd99::10", "fd99::1", "fe80::c"
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
+NODE_LL, OTHER6 = "fe80::1", "fd99::11"
 VIP6_GROUP, VIP6_GROUP_MAC = "ff02::1:ff00:10", "33:33:ff:00:00:10"
 
 
@@ -56,6 +57,7 @@ class Case:
 
 
 ETH1: dict[str, Any] = {"name": "eth1", "mac": NODE2, "index": 7}
+WITH_LINK_LOCAL: tuple[dict[str, Any], ...] = ({"name": "eth0", "mac": NODE, "link_local": NODE_LL},)
 BOTH_LINKS = ({"name": "eth0", "mac": NODE}, ETH1)
 OWN_BOTH = ({"address": VIP4, "interfaces": ["eth0"]}, {"address": VIP6, "interfaces": ["eth0"]})
 
@@ -104,19 +106,21 @@ def solicit(
     return packet if options is None else packet / options
 
 
-def advertise(target: str = VIP6, *, mac: str = NODE, to: str = CLIENT, to_address: str = CLIENT6, solicited: int = 1) -> Any:
-    """The advertisement that the asker must get: from the target itself, Override set, Router not."""
+def advertise(
+    target: str = VIP6, *, mac: str = NODE, to: str = CLIENT, to_address: str = CLIENT6, solicited: int = 1, source: str | None = None
+) -> Any:
+    """The advertisement that the asker must get: from ``source``, else from the target itself, Override set, Router not."""
     return (
         Ether(dst=to, src=mac)
-        / IPv6(src=target, dst=to_address, hlim=255)
+        / IPv6(src=source or target, dst=to_address, hlim=255)
         / ICMPv6ND_NA(R=0, S=solicited, O=1, tgt=target)
         / ICMPv6NDOptDstLLAddr(lladdr=mac)
     )
 
 
-def advertise_to_all(target: str = VIP6, *, mac: str = NODE) -> Any:
+def advertise_to_all(target: str = VIP6, *, mac: str = NODE, source: str | None = None) -> Any:
     """The answer to duplicate address detection (RFC 4861, 7.2.4): to all nodes, Solicited not set."""
-    return advertise(target, mac=mac, to=ALL_NODES_MAC, to_address=ALL_NODES, solicited=0)
+    return advertise(target, mac=mac, to=ALL_NODES_MAC, to_address=ALL_NODES, solicited=0, source=source)
 
 
 def patch(packet: Any, offset: int, *octets: int) -> bytes:
@@ -135,7 +139,8 @@ def describe(reply: Any) -> str:
         return f"to {packet.dst}: {packet[ARP].psrc} is at {packet[ARP].hwsrc} (tells {packet[ARP].pdst})"
     na = packet[ICMPv6ND_NA]
     flags = "".join(name for name, is_set in (("R", na.R), ("S", na.S), ("O", na.O)) if is_set)
-    return f"to {packet.dst}: {na.tgt} is at {packet[ICMPv6NDOptDstLLAddr].lladdr} (tells {packet[IPv6].dst}, flags {flags})"
+    told = f"from {packet[IPv6].src}, tells {packet[IPv6].dst}, flags {flags}"
+    return f"to {packet.dst}: {na.tgt} is at {packet[ICMPv6NDOptDstLLAddr].lladdr} ({told})"
 
 
 def build(made: Case, root: Path) -> None:

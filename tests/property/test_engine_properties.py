@@ -327,13 +327,13 @@ def test_r4_a_late_caller_never_sends_more_than_the_burst_and_what_was_earned(co
 
 # -- the batch path gives what the frame path gives
 
-LINK = Link(2, "eth0", MACS[0])
+LINK = Link(2, "eth0", MACS[0], link_local=IPv6Address("fe80::2"))
 senders = st.sampled_from([ASKER_MAC, ASKER_MAC, ASKER_MAC, MACS[0], MACS[1], NO_MAC, BROADCAST_MAC, bytes.fromhex("010203040506")])
 destinations = st.sampled_from([BROADCAST_MAC, BROADCAST_MAC, MACS[0], MACS[1], bytes.fromhex("3333ff000001"), ALL_NODES_MAC])
 targets4 = st.sampled_from([IPv4Address("192.0.2.0") + i for i in range(1, 6)])
 targets6 = st.sampled_from([IPv6Address("2001:db8::") + i for i in range(1, 4)] + [IPv6Address("fe80::1"), ALL_NODES])
 askers4 = st.sampled_from([IPv4Address("192.0.2.200"), IPv4Address("0.0.0.0"), IPv4Address("192.0.2.1")])  # noqa: S104 - a probe's sender
-askers6 = st.sampled_from([IPv6Address("fe80::99"), IPv6Address("fe80::99"), UNSPECIFIED, ALL_NODES, IPv6Address("2001:db8::1")])
+askers6 = st.sampled_from([*[IPv6Address("fe80::99")] * 2, UNSPECIFIED, ALL_NODES, *map(IPv6Address, ("2001:db8::1", "::1"))])
 arp_frames = st.builds(
     lambda to, source, packet: EthernetHeader(to, source, ETH_P_ARP).encode() + encode_arp(packet),
     destinations,
@@ -342,11 +342,19 @@ arp_frames = st.builds(
 )
 
 
-def solicitation_frame(to: bytes, mac: bytes, source: IPv6Address, target: IPv6Address, option: bytes | None) -> bytes:
-    return encode_neighbor_solicitation(mac, to, NeighborSolicitation(source, solicited_node_multicast(target), target, option))
+def solicitation_frame(to: bytes, mac: bytes, ips: tuple[IPv6Address, ...], target: IPv6Address, option: bytes | None) -> bytes:
+    source, destination = ips
+    return encode_neighbor_solicitation(mac, to, NeighborSolicitation(source, destination, target, option))
 
 
-ndp_frames = st.builds(solicitation_frame, destinations, senders, askers6, targets6, st.none() | senders) | st.builds(
+ndp_frames = st.builds(
+    solicitation_frame,
+    destinations,
+    senders,
+    st.tuples(askers6, targets6 | targets6.map(solicited_node_multicast)),
+    targets6,
+    st.none() | senders,
+) | st.builds(
     lambda mac, target: encode_neighbor_advertisement(mac, ALL_NODES_MAC, target, ALL_NODES, NeighborAdvertisement(target)),
     senders,
     targets6,

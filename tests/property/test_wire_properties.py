@@ -241,15 +241,16 @@ def test_w3_neighbor_advertisement(
     assert encode_neighbor_advertisement(mac, to_mac, source, destination, advertisement) == bytes(judge)
 
 
-@given(macs, macs, solicitations)
-def test_w3_neighbor_reply(mac: bytes, to_mac: bytes, solicitation: NeighborSolicitation) -> None:
+@given(macs, macs, solicitations, st.none() | unicast)
+def test_w3_neighbor_reply(mac: bytes, to_mac: bytes, solicitation: NeighborSolicitation, link_local: IPv6Address | None) -> None:
     target = solicitation.target
+    source = link_local or target
     advertisement = NeighborAdvertisement(target, False, not solicitation.is_duplicate_address_detection, True, mac)
     if solicitation.is_duplicate_address_detection:
-        judge = scapy_ipv6(multicast_mac(ALL_NODES), mac, target, ALL_NODES) / scapy_advertisement(advertisement)
+        judge = scapy_ipv6(multicast_mac(ALL_NODES), mac, source, ALL_NODES) / scapy_advertisement(advertisement)
     else:
-        judge = scapy_ipv6(to_mac, mac, target, solicitation.source) / scapy_advertisement(advertisement)
-    assert neighbor_reply(mac, to_mac, solicitation) == bytes(judge)
+        judge = scapy_ipv6(to_mac, mac, source, solicitation.source) / scapy_advertisement(advertisement)
+    assert neighbor_reply(mac, to_mac, solicitation, link_local) == bytes(judge)
 
 
 @given(macs, unicast, st.none() | unicast)

@@ -1,6 +1,7 @@
 """The Responder on examples: every verdict, the fence, what is announced when. tests/property/test_engine_properties.py has the rest."""
 
 import math
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -11,6 +12,7 @@ from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 from l2announce.model.timing import ANNOUNCE_BURST, ANNOUNCE_GAP, ANNOUNCE_OFFSETS, ANNOUNCE_RETRIES, ANNOUNCE_RETRY
 from l2announce.responder import engine
+from l2announce.responder.batch import NDP_SLOT, answer_ndp
 from l2announce.responder.engine import Responder, Transmit
 from l2announce.responder.verdict import Verdict
 from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, arp_announcements, arp_probe, decode_arp, encode_arp
@@ -192,6 +194,17 @@ def test_a_solicited_advertisement_is_unicast(option: bytes | None, to: bytes) -
     assert reply[:12] == to + MAC
     assert reply[22:54] == A6.packed + ASKER6.packed
     assert decode_neighbor_advertisement(reply) == NeighborAdvertisement(A6, False, True, True, MAC)
+
+
+def test_an_advertisement_comes_from_the_present_link_local_address() -> None:
+    """Both ways of answering follow it: it appears, it changes, it is gone."""
+    responder = responder_with(claim(A6))
+    for link_local in (None, IPv6Address("fe80::1"), IPv6Address("fe80::2"), None):
+        responder.replace_links([replace(ETH0, link_local=link_local), ETH1], 50.0)
+        single = reply_to(responder, ns_frame())
+        assert single[22:38] == (link_local or A6).packed
+        batch = answer_ndp(responder, ns_frame().ljust(NDP_SLOT, b"\0"), [len(ns_frame())], ETH0.index, 50.0)
+        assert batch[: len(single)] == single
 
 
 def test_duplicate_address_detection_is_told_to_all_nodes() -> None:
@@ -678,6 +691,7 @@ def test_a_probe_that_was_not_sent_does_not_count() -> None:
 def test_what_was_judged_may_be_sent_until_a_deadline_comes() -> None:
     responder = responder_with(claim(A4, deadline=10.0), claim(B4, deadline=20.0))
     assert responder.may_send(9.9, 9.999)
+    assert responder.may_send(9.95, 9.999)  # the deadline is known by now
     assert not responder.may_send(9.9, 10.0)
     assert not responder.may_send(9.9, 10.001)  # nor what was judged by the same time and is sent next
     assert responder.may_send(10.0, 10.05)  # nothing was answered by the first claim any more

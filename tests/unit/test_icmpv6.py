@@ -120,25 +120,30 @@ def test_an_advertisement_that_fails_a_check(frame: bytes, reason: str) -> None:
         decode_neighbor_advertisement(frame)
 
 
-def test_the_answer_to_a_solicitation_is_solicited_and_unicast() -> None:
-    frame = neighbor_reply(MAC, ASKER, ASKED)
+FROM = pytest.mark.parametrize(("link_local", "source"), [(LINK_LOCAL, LINK_LOCAL), (None, TARGET)])
+
+
+@FROM
+def test_the_answer_to_a_solicitation_is_solicited_and_unicast(link_local: IPv6Address | None, source: IPv6Address) -> None:
+    frame = neighbor_reply(MAC, ASKER, ASKED, link_local)
     assert (frame[:6], frame[6:12]) == (ASKER, MAC)
-    assert frame[22:54] == TARGET.packed + SOURCE.packed
+    assert frame[22:54] == source.packed + SOURCE.packed
     assert frame[58:] == bytes.fromhex("60000000") + TARGET.packed + b"\2\1" + MAC
     assert decode_neighbor_advertisement(frame) == NeighborAdvertisement(TARGET, False, True, True, MAC)
 
 
-def test_the_answer_to_duplicate_address_detection_goes_to_all_nodes() -> None:
+@FROM
+def test_the_answer_to_duplicate_address_detection_goes_to_all_nodes(link_local: IPv6Address | None, source: IPv6Address) -> None:
     """RFC 4861, 7.2.4: Solicited is zero when the source was unspecified."""
-    frame = neighbor_reply(MAC, ASKER, DETECTION)
+    frame = neighbor_reply(MAC, ASKER, DETECTION, link_local)
     assert (frame[:6], frame[6:12]) == (ALL_NODES_MAC, MAC)
-    assert frame[22:54] == TARGET.packed + ALL_NODES.packed
+    assert frame[22:54] == source.packed + ALL_NODES.packed
     assert frame[58:] == bytes.fromhex("20000000") + TARGET.packed + b"\2\1" + MAC
     assert DETECTION.is_duplicate_address_detection
     assert not ASKED.is_duplicate_address_detection
 
 
-@pytest.mark.parametrize(("link_local", "source"), [(LINK_LOCAL, LINK_LOCAL), (None, TARGET)])
+@FROM
 def test_an_announcement_comes_from_the_link_local_address_or_the_target(link_local: IPv6Address | None, source: IPv6Address) -> None:
     frame = neighbor_announcement(MAC, TARGET, link_local)
     assert frame[:12] == ALL_NODES_MAC + MAC

@@ -168,3 +168,27 @@ def test_the_page_explains_every_verdict() -> None:
     page = (GOLDEN.parent.parent / "docs" / "replay.md").read_text()
     table = page.split("## Verdicts")[1].split("##")[0]
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == [verdict.value for verdict in Verdict]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("ndp-from-link-local", "from fe80::1, tells fd99::1, S=1 O=1 R=0"),
+        ("ndp-dad", "to 33:33:00:00:00:01: fd99::10 is at 02:00:00:00:00:01, from fd99::10, tells ff02::1, S=0 O=1 R=0"),
+        ("arp-who-has-broadcast", "claim 10.99.0.10 on eth0 until inf s, now 0 s; reply to 02:00:00:00:00:0c: 10.99.0.10 is at"),
+        ("ndp-bad-checksum", "RFC 4861, 7.1.1; RFC 8200); ICMPv6 checksum is wrong"),
+        ("ndp-fragment", "RFC 6980, 5"),
+        ("deadline-zero", "the claim's deadline has passed; claim 10.99.0.10 on eth0 until 0 s"),
+        ("link-not-claimed-ndp", "not on this link; claim fd99::10 on eth1"),
+    ],
+)
+def test_explained_in_words(case: str, words: str) -> None:
+    folder = GOLDEN / case
+    assert words in "\n".join(_replay(folder / "in.pcap", "--claims", folder / "claims.yaml", "--explain"))
+
+
+def test_every_golden_frame_is_explained() -> None:
+    for folder in sorted(path.parent for path in GOLDEN.glob("*/claims.yaml")):
+        header, *rows, _ = _replay(folder / "in.pcap", "--claims", folder / "claims.yaml", "--explain")
+        assert header.split()[-1] == "WHY"
+        assert [row for row in rows if len(row.split()) < 8] == []
