@@ -421,6 +421,7 @@ def test_a_new_reader_is_told_of_every_address_again() -> None:
 def test_what_was_judged_may_be_sent_until_a_deadline_comes() -> None:
     responder = responder_with(claim(A4, deadline=10.0), claim(B4, deadline=20.0))
     assert responder.may_send(9.9, 9.999)
+    assert responder.may_send(9.95, 9.999)  # the deadline is known by now
     assert not responder.may_send(9.9, 10.0)
     assert not responder.may_send(9.9, 10.001)  # nor what was judged by the same time and is sent next
     assert responder.may_send(10.0, 10.05)  # nothing was answered by the first claim any more
