@@ -11,6 +11,7 @@ import pytest
 from netlab.api_proxy import ApiProxy, Fault, api_proxy
 from netlab.control_plane import ControlPlane
 
+from l2announce.agent.clusters import LEASE_CONNECTIONS
 from l2announce.control.ports import LeaseObserved, LeasesListed
 from l2announce.errors import ApiError
 from l2announce.kube.cluster import KubeCluster
@@ -175,6 +176,26 @@ async def test_leases_do_not_queue_behind_lists_that_take_long(control_plane: Co
                 slowest = max(slowest, time.monotonic() - began)
         assert slowest < 5.0, "far from the 60 s that the lists take"
         assert not [seen for seen in proxy.seen if seen.is_watch], "the lists were under way all the time"
+
+
+@asynchronous
+async def test_a_slow_server_is_given_32_writes_at_a_time_beside_the_watch(control_plane: ControlPlane) -> None:
+    async with (
+        administrator(control_plane),
+        api_proxy(control_plane, AGENTS) as (proxy, kubeconfigs),
+        transport(kubeconfigs["n1"], LEASE_CONNECTIONS) as own,
+    ):
+        leases = KubeLeases(own, NAMESPACE, 10)
+        async with following(leases.watch()) as came:
+            await until(lambda: came, "the list of leases")
+            proxy.rule = lambda seen: Fault(delay=1.5, status=503) if seen.method == "POST" else None
+            began = time.monotonic()
+            outcomes = await asyncio.gather(*(leases.write(wanted(Verb.ACQUIRE, name=f"{NAME}-{n}")) for n in range(64)))
+            took = time.monotonic() - began
+        assert all(isinstance(outcome, Unreachable) for outcome in outcomes)
+        posts = sorted(seen.at for seen in proxy.seen if seen.method == "POST")
+        assert posts[31] - posts[0] < 1.5 <= posts[32] - posts[0], "32 are under way before one is answered, and no more"
+        assert took >= 3.0, "two rounds of 32"
 
 
 @asynchronous

@@ -172,6 +172,22 @@ def test_extensions_are_gathered_losses_are_not() -> None:
     assert bench.claimed == {VIP_A}
 
 
+def test_many_leases_won_one_after_the_other_are_few_sets() -> None:
+    services = [service(NamespacedName("default", f"s{number}"), IPv4Address(f"192.0.2.{number}")) for number in range(250)]
+    bench = Bench(cluster(*services))
+    bench.report(LINK, generation=-1)
+    for write in bench.look():
+        bench.controller.write_succeeded(write.name, bench.grant(write), bench.now, bench.now)
+        bench.now += 0.0001
+        bench.look()
+    won = len(bench.controller.held)
+    assert won == 250
+    assert len(bench.sent) <= 100 + 100 / 20 + 50 / 40 + 2, "one each up to a hundred, then one for 2 ms, then one for 4 ms"
+    bench.now += 0.004
+    bench.look()
+    assert len(bench.claimed) == won
+
+
 def test_an_extension_waits_a_tenth_of_the_renew_deadline_and_has_a_timer() -> None:
     bench = holding()
     elector = bench.controller.electors[LEASE_A]
