@@ -29,7 +29,6 @@ GUIDE = (
     ("on {client} ip neigh", "what the client's kernel believes"),
     ("get {address}", "HTTP from the client: which backend answers"),
     ("on {client} arping -c 3 -I {device} {address}", "one reply each, from one MAC"),
-    ("on {client} ndisc6 {address6} {device}", "the same by Neighbor Discovery"),
     ("on {switch} tcpdump -eni {bridge} arp or icmp6", "every request and answer"),
     ("stop n1 · crash n1 · start n1", "SIGTERM · SIGKILL of both processes · start again"),
     ("freeze n1 · thaw n1", "SIGSTOP and SIGCONT of the control process"),

@@ -211,7 +211,7 @@ BROKEN = {
     "not a message of l2announce": b"GET / HTTP/1.1\r\n\r\n",
     "ends within a field": encode_claims(ClaimSet(7, (STRANGE,)))[0][:-1],
     "deadline that is not a number": encode_claims(ClaimSet(7, (replace(STRANGE, deadline=float("nan")),)))[0],
-    "message version 9, but this program speaks 1": b"l2an\x09" + bytes(20),
+    "message version 9, but this program speaks 2": b"l2an\x09" + bytes(20),
 }
 
 

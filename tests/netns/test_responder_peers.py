@@ -73,6 +73,9 @@ def test_announcements_of_others_are_not_answered(wire: Wire, responder: Respond
 
 
 def test_ndisc6_is_answered(wire: Wire, responder: ResponderUnderTest) -> None:
+    """On a link without a link-local address: ndisc6 takes no answer about a global address from a link-local one, as Linux does."""
+    wire.node.ip("-6 address flush dev eth0 scope link")
+    responder.control.wait(lambda report: not any(link.link_local for link in report.links), "the link-local address to be gone")
     responder.control.claim(V6)
     shown = wire.client.run("ndisc6", "-1", "-r5", "-w2000", V6, "eth0", check=False, timeout=15)
     assert shown.returncode == 0, shown.stdout
