@@ -147,7 +147,6 @@ def _guide(lab: Lab) -> str:
         "bridge": switch.bridge,
         "device": client.device,
         "address": addresses.get(4, next(iter(addresses.values()))),
-        "address6": addresses.get(6, next(iter(addresses.values()))),
     }
     return "\n".join(
         [
