@@ -36,7 +36,7 @@ macs = st.binary(min_size=6, max_size=6)
 ipv4 = st.ip_addresses(v=4).map(lambda a: IPv4Address(int(a)))
 ipv6 = st.ip_addresses(v=6).map(lambda a: IPv6Address(int(a)))
 unicast = ipv6.filter(lambda a: not a.is_multicast)
-assigned = unicast.filter(lambda a: a != UNSPECIFIED)
+assigned = unicast.filter(lambda a: not a.is_unspecified and not a.is_loopback)
 arp_packets = st.builds(ArpPacket, st.integers(0, 0xFFFF), macs, ipv4, macs, ipv4)
 ordinary_solicitations = st.builds(NeighborSolicitation, assigned, ipv6, unicast, st.none() | macs)
 detections = unicast.map(lambda target: NeighborSolicitation(UNSPECIFIED, solicited_node_multicast(target), target, None))
@@ -46,9 +46,12 @@ advertisements = st.builds(NeighborAdvertisement, unicast, st.booleans(), st.boo
 names = st.text(max_size=15)
 instants = st.floats(allow_nan=False)
 counts = st.integers(0, 2**64 - 1)
+durations = st.floats(0, 1e6)
 addresses: st.SearchStrategy[Address] = ipv4 | ipv6
-claims = st.builds(Claim, addresses, st.frozensets(names, max_size=3), instants)
-claim_sets = st.builds(ClaimSet, counts, st.lists(claims, max_size=20).map(tuple))
+claims = st.builds(Claim, addresses, st.frozensets(names, max_size=3), instants, st.booleans())
+claim_sets = st.builds(
+    ClaimSet, counts, st.lists(claims, max_size=20).map(tuple), durations, st.frozensets(macs, max_size=3), durations, durations
+)
 links = st.builds(Link, st.integers(0, 2**31 - 1), names, macs, st.booleans(), st.none() | ipv6)
 reports = st.builds(
     Report,
