@@ -173,7 +173,7 @@ def test_extensions_are_gathered_losses_are_not() -> None:
 
 
 def test_many_leases_won_one_after_the_other_are_few_sets() -> None:
-    services = [service(NamespacedName("default", f"s{number}"), IPv4Address(f"192.0.2.{number}")) for number in range(1, 251)]
+    services = [service(NamespacedName("default", f"s{number}"), IPv4Address(f"198.51.100.{number}")) for number in range(1, 251)]
     bench = Bench(cluster(*services))
     bench.report(LINK, generation=-1)
     for write in bench.look():
