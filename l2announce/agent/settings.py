@@ -39,6 +39,13 @@ def parse_duration(text: str, flag: str) -> float:
     return seconds
 
 
+def parse_count(text: str, flag: str) -> int:
+    """A whole number that is not negative. ConfigurationError names the flag."""
+    if not (text.isascii() and text.isdecimal() and len(text) < _SHOWN):
+        raise ConfigurationError(f"{flag} {text[:_SHOWN]!r}: not a number; write digits alone, such as 20000")
+    return int(text)
+
+
 def default_run_directory() -> Path:
     """Where the sockets go unless told: /run for root, else the user's own run directory."""
     if os.access("/run", os.W_OK):

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from l2announce.agent.logs import set_up_logging
-from l2announce.agent.settings import Settings, default_run_directory, parse_duration, prepare_sockets
+from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, prepare_sockets
 from l2announce.errors import ConfigurationError
 from l2announce.model.timing import Timing
 
@@ -113,6 +113,10 @@ def agent(
         str,
         typer.Option(envvar=_env("PROBE_WAIT"), metavar="TIME", help="Wait for whoever has an address that nobody held; 0 for no probe."),
     ] = "200ms",
+    answer_limit: Annotated[
+        str,
+        typer.Option(envvar=_env("ANSWER_LIMIT"), metavar="NUMBER", help="Requests that one link answers in a second; 0 for no limit."),
+    ] = "20000",
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -155,6 +159,7 @@ def agent(
             retry_period=parse_duration(lease_retry_period, "--lease-retry-period"),
             announce_refresh=parse_duration(announce_refresh, "--announce-refresh"),
             probe_wait=parse_duration(probe_wait, "--probe-wait"),
+            answer_limit=parse_count(answer_limit, "--answer-limit"),
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,

@@ -4,6 +4,7 @@ links:  [{name: eth0, mac: "02:00:00:00:00:01", index: 2}]             index may
 claims: [{address: 10.0.0.1, interfaces: [eth0], deadline: 5.0}]       deadline in seconds after the first frame; left out: for ever;
                                                                        probe: true holds it back until a probe is unanswered
 peers:  ["02:00:00:00:00:02"]                                          the MACs of other nodes of the cluster: theirs are takeovers
+answer_limit: 100                                                      requests that each link answers in a second at most; left out: any
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from l2announce.errors import ConfigurationError
 from l2announce.model.address import FOREVER, parse_mac
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.timing import PROBE_WAIT
+from l2announce.model.timing import MAX_ANSWER_LIMIT, PROBE_WAIT
 
 _FORM = "the form is claims: [{address, interfaces: [names], deadline}], links: [{name, mac, index}], with mac in quotes"
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -39,6 +40,7 @@ class _LinkEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    answer_limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_ANSWER_LIMIT)] = 0
     claims: list[_ClaimEntry] = []
     peers: list[str] = []
     links: list[_LinkEntry] = []
@@ -64,7 +66,7 @@ def read_claims(path: Path) -> tuple[ClaimSet, tuple[Link, ...]]:
     names = frozenset(link.name for link in links)
     claims = tuple(_claim(path, position, entry, names) for position, entry in enumerate(document.claims))
     _require_unique(path, "claims", "address", [claim.address for claim in claims])
-    return ClaimSet(1, claims, peers=_peers(path, document.peers), probe_wait=PROBE_WAIT), links
+    return ClaimSet(1, claims, peers=_peers(path, document.peers), probe_wait=PROBE_WAIT, answer_limit=document.answer_limit), links
 
 
 def _peers(path: Path, texts: Sequence[str]) -> frozenset[bytes]:

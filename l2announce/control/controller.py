@@ -215,7 +215,14 @@ class Controller:
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
         timing = self.timing
-        return ClaimSet(self.generation, tuple(self.claims()), timing.announce_refresh, self._leases.macs, probe_wait=timing.probe_wait)
+        return ClaimSet(
+            self.generation,
+            tuple(self.claims()),
+            timing.announce_refresh,
+            self._leases.macs,
+            probe_wait=timing.probe_wait,
+            answer_limit=timing.answer_limit,
+        )
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""

@@ -27,6 +27,7 @@ class ClaimSet:
     ``refresh_interval``: seconds in which a held address is announced once, 0 for never. ``peers``: the MACs of this cluster's nodes; who
     else claims an address of ours is a stranger. ``defend_interval``: the least seconds between two announcements against strangers, and
     between two tries to get an address that a stranger has. ``probe_wait``: seconds for which a probe waits for answers, 0 for no probes.
+    ``answer_limit``: how many requests a link answers in a second at most, 0 for any number.
     """
 
     generation: int
@@ -35,6 +36,7 @@ class ClaimSet:
     peers: frozenset[bytes] = frozenset()
     defend_interval: float = DEFEND_INTERVAL
     probe_wait: float = 0.0
+    answer_limit: int = 0
 
 
 NO_CLAIMS = ClaimSet(0, ())

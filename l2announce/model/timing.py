@@ -49,6 +49,16 @@ MAX_PROBE_WAIT = 10.0
 PROBE_COUNT = 2
 """Probes in that time."""
 
+ANSWER_LIMIT = 20_000
+"""Requests that a link answers in a second at most: a fifth of a core, where a flood is, and more than ten thousand hosts ask together when
+power returns."""
+
+MIN_ANSWER_LIMIT = 100
+"""The least limit that may be asked for: below, one requester would have less than an answer in a tenth of a second."""
+
+MAX_ANSWER_LIMIT = 1_000_000_000
+"""More than any link carries."""
+
 HEARTBEAT = 0.5
 """The responder reports at least this often."""
 
@@ -67,13 +77,15 @@ class Timing:
     """Lease timings. ``lease_duration``: how long others must see no renewal before they take over; whole seconds, as the Lease object
     stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried
     again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never.
-    ``probe_wait``: how long a probe for an address that nobody held waits for an answer, 0 for no probes."""
+    ``probe_wait``: how long a probe for an address that nobody held waits for an answer, 0 for no probes.
+    ``answer_limit``: how many requests one link answers in a second at most, 0 for any number."""
 
     lease_duration: float = 15.0
     renew_deadline: float = 5.0
     retry_period: float = 2.0
     announce_refresh: float = ANNOUNCE_REFRESH
     probe_wait: float = PROBE_WAIT
+    answer_limit: int = ANSWER_LIMIT
 
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
@@ -102,6 +114,10 @@ class Timing:
         if not 0 <= self.probe_wait <= MAX_PROBE_WAIT:
             raise ConfigurationError(
                 f"--probe-wait {self.probe_wait:g}s: must be from 0s, which probes for nothing, to {MAX_PROBE_WAIT:g}s"
+            )
+        if self.answer_limit != 0 and not MIN_ANSWER_LIMIT <= self.answer_limit <= MAX_ANSWER_LIMIT:
+            raise ConfigurationError(
+                f"--answer-limit {self.answer_limit}: must be from {MIN_ANSWER_LIMIT} to {MAX_ANSWER_LIMIT} a second, or 0 for no limit"
             )
         if self.announce_refresh != 0 and not MIN_REFRESH <= self.announce_refresh < math.inf:
             raise ConfigurationError(

@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from l2announce.model.address import NEVER, Address, Instant
 from l2announce.model.link import Link
+from l2announce.responder.limit import AnswerLimit
 from l2announce.wire.arp import REPLY, REQUEST
 from l2announce.wire.checksum import word_sum
 from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
@@ -72,7 +73,7 @@ class Answer:
 
 @dataclass(slots=True)
 class LinkAnswers:
-    """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does.
+    """The answers of one link by target address octets. ``revision`` changes whenever the set of addresses does, ``limit`` counts answers.
 
     What replies have in common on this link: an ARP reply is the asker's MAC, ``arp_head``, the target, the asker's MAC and address; an
     advertisement the asker's MAC, ``na_head``, ``na_source`` or else the target, the asker's address, type, code and checksum,
@@ -83,6 +84,7 @@ class LinkAnswers:
     ipv4: dict[bytes, Answer] = field(default_factory=dict)
     ipv6: dict[bytes, Answer] = field(default_factory=dict)
     revision: int = 0
+    limit: AnswerLimit = field(default_factory=AnswerLimit)
     arp_head: bytes = field(init=False)
     na_head: bytes = field(init=False)
     na_source: bytes = field(init=False)

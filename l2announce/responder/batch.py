@@ -51,6 +51,8 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     get, mac = owned.get, link_answers.link.mac
     for_us, nobody = (BROADCAST_MAC, mac), (mac, NO_MAC)
     join, head = b"".join, link_answers.arp_head
+    unlimited = link_answers.limit.has_room(len(lengths), now)
+    admits, limited = link_answers.limit.admits, 0
     replies: list[bytes] = []
     offset = 0
     for (destination, source, start, sender, sender_ip, target), length in zip(_ARP_FIELDS.iter_unpack(octets), lengths, strict=True):
@@ -66,13 +68,16 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
             and source != mac
             and sender_ip not in owned
         ):
-            answer.count += 1
-            answer.last = now
-            replies.append(join((sender, head, target, sender, sender_ip, _ARP_PADDING)))
+            if unlimited or admits(sender, now):
+                answer.count += 1
+                answer.last = now
+                replies.append(join((sender, head, target, sender, sender_ip, _ARP_PADDING)))
+            else:
+                limited += 1
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += ARP_SLOT
-    responder.verdicts[Verdict.ANSWERED] += len(replies)
+    _count(responder, link_answers, len(replies), limited, unlimited)
     return b"".join(replies)
 
 
@@ -83,6 +88,8 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
     nobody = (mac, NO_MAC)
     join, head, tail = b"".join, link_answers.na_head, link_answers.na_tail + _NDP_PADDING
     link_local = link_answers.na_source
+    unlimited = link_answers.limit.has_room(len(lengths), now)
+    admits, limited = link_answers.limit.admits, 0
     replies: list[bytes] = []
     offset = 0
     for (destination, source, kind, version, ip, asker_ip, asked_ip, start, target, option, asker), length in zip(
@@ -110,16 +117,27 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
             and (asked_ip[0] == 0xFF or asked_ip == target)
             and (int.from_bytes(octets[offset + 22 : offset + 54 + payload], "big") + payload + 58) % 0xFFFF == 0
         ):
-            answer.count += 1
-            answer.last = now
-            checksum = -(answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
-            message = _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + SOLICITED_OVERRIDE
-            replies.append(join((to, head, link_local or target, asker_ip, message, target, tail)))
+            if unlimited or admits(to, now):
+                answer.count += 1
+                answer.last = now
+                checksum = -(answer.partial_sum + int.from_bytes(asker_ip, "big")) % 0xFFFF
+                message = _ADVERTISEMENT_START + checksum.to_bytes(2, "big") + SOLICITED_OVERRIDE
+                replies.append(join((to, head, link_local or target, asker_ip, message, target, tail)))
+            else:
+                limited += 1
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += NDP_SLOT
-    responder.verdicts[Verdict.ANSWERED] += len(replies)
+    _count(responder, link_answers, len(replies), limited, unlimited)
     return b"".join(replies)
+
+
+def _count(responder: Responder, answers: LinkAnswers, replies: int, limited: int, unlimited: bool) -> None:
+    responder.verdicts[Verdict.ANSWERED] += replies
+    if unlimited:
+        answers.limit.given(replies)
+    if limited:
+        responder.verdicts[Verdict.RATE_LIMITED] += limited
 
 
 def _no_answers(ifindex: int) -> LinkAnswers:

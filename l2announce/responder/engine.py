@@ -17,6 +17,7 @@ from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 from l2announce.model.timing import PROBE_COUNT
 from l2announce.responder.announce import AnnouncementSchedule
 from l2announce.responder.answers import Answer, LinkAnswers
+from l2announce.responder.limit import AnswerLimit
 from l2announce.responder.verdict import Verdict
 from l2announce.wire import arp, icmpv6
 from l2announce.wire.ethernet import (
@@ -72,6 +73,7 @@ class Responder:
         self._to_probe = {claim.address for claim in claims.claims if claim.probe} - self._probed if claims.probe_wait else set()
         self._schedule.set_refresh(claims.refresh_interval, now)
         for answers in self.links.values():
+            answers.limit.rate = claims.answer_limit
             self._fill(answers, now)
 
     def replace_links(self, links: Iterable[Link], now: Instant) -> None:
@@ -92,7 +94,7 @@ class Responder:
             revision = answers.revision + 1
             answers = None
         if answers is None:
-            answers = self.links[index] = LinkAnswers(link, revision=revision)
+            answers = self.links[index] = LinkAnswers(link, revision=revision, limit=AnswerLimit(self._claims.answer_limit))
             self._fill(answers, now)
             return
         had_carrier = answers.link.carrier
@@ -191,7 +193,7 @@ class Responder:
         if packet.is_announcement:
             return claim or Verdict.ANNOUNCEMENT
         address = packet.target_protocol_address
-        verdict = self._authorize(address, answers, now)
+        verdict = self._authorize(address, answers, mac, now)
         if verdict is Verdict.ANSWERED:
             self._outbox.append(Transmit(answers.link.index, arp.arp_reply(answers.link.mac, address, packet)))
             return verdict
@@ -215,7 +217,7 @@ class Responder:
         asker = solicitation.source_link_layer_address or header.source
         if (unusable := _judge_asker(asker, answers.link)) is not None:
             return unusable
-        verdict = self._authorize(solicitation.target, answers, now)
+        verdict = self._authorize(solicitation.target, answers, asker, now)
         if verdict is Verdict.ANSWERED:
             link = answers.link
             self._outbox.append(Transmit(link.index, icmpv6.neighbor_reply(link.mac, asker, solicitation, link.link_local)))
@@ -223,13 +225,15 @@ class Responder:
             return self._judge_claim(solicitation.target, asker, answers, now) or verdict
         return verdict
 
-    def _authorize(self, address: Address, answers: LinkAnswers, now: Instant) -> Verdict:
-        """The fence: claimed, here, and before the deadline; counts the answer."""
+    def _authorize(self, address: Address, answers: LinkAnswers, asker: bytes, now: Instant) -> Verdict:
+        """The fence: claimed, here, and before the deadline; then the limit. Counts the answer."""
         answer = answers.table(address).get(address.packed)
         if answer is None:
             return Verdict.WRONG_INTERFACE if address in self._claimed else Verdict.NOT_CLAIMED
         if now >= answer.deadline:
             return Verdict.EXPIRED if now >= answer.granted else Verdict.PROBING
+        if not answers.limit.admits(asker, now):
+            return Verdict.RATE_LIMITED
         answer.count += 1
         answer.last = now
         return Verdict.ANSWERED

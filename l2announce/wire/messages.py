@@ -114,7 +114,7 @@ def encode_claims(claims: ClaimSet) -> list[bytes]:
     for claim in claims.claims:
         w.number("Id", sets[claim.interfaces], claim.deadline)
         w.address(claim.address)
-    w.number("ddd", claims.refresh_interval, claims.defend_interval, claims.probe_wait)
+    w.number("dddI", claims.refresh_interval, claims.defend_interval, claims.probe_wait, claims.answer_limit)
     w.number("I", len(claims.peers))
     w.octets += b"".join(sorted(claims.peers))
     w.octets += bytes(claim.probe for claim in claims.claims)
@@ -134,12 +134,12 @@ def _decode_claims(r: _Reader) -> ClaimSet:
         if deadline != deadline:  # NaN would be a deadline that never comes
             raise ChannelError("claim has a deadline that is not a number")
         claims.append(Claim(r.address(), sets[index], deadline))
-    refresh, defend, wait = r.duration(), r.duration(), r.duration()
+    refresh, defend, wait, limit = r.duration(), r.duration(), r.duration(), r.integer("I")
     peers = frozenset(r.take(6) for _ in range(r.integer("I")))
     probed = r.take(len(claims))
     r.end()
     claims = [replace(claim, probe=True) if probe else claim for claim, probe in zip(claims, probed, strict=True)]
-    return ClaimSet(generation, tuple(claims), refresh, peers, defend, wait)
+    return ClaimSet(generation, tuple(claims), refresh, peers, defend, wait, limit)
 
 
 def encode_report(report: Report) -> list[bytes]:

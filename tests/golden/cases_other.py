@@ -1,5 +1,7 @@
 """What is neither ARP nor NDP, and what decides besides the octets: links and deadlines."""
 
+from typing import Any
+
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import LLC, Dot3, Ether
 
@@ -10,8 +12,10 @@ from tests.golden.corpus import (
     NODE,
     NODE2,
     OTHER4,
+    OWN_BOTH,
     VIP4,
     VIP6,
+    Case,
     advertise,
     advertise_to_all,
     case,
@@ -21,6 +25,19 @@ from tests.golden.corpus import (
     solicit,
     who_has,
 )
+
+
+def _mac(host: int) -> str:
+    return f"02:00:00:00:01:{host:02x}"
+
+
+def _ask(host: int) -> Any:
+    return who_has(source=_mac(host), hwsrc=_mac(host))
+
+
+def _told(host: int) -> Any:
+    return is_at(to=_mac(host))
+
 
 _STP = "01:80:c2:00:00:00"
 _SECOND = 1_000_000
@@ -47,6 +64,33 @@ FOREIGN = (
         frame("no octet", b"", Verdict.MALFORMED, at=2),
     ),
     case("header-only-ipv6", frame("Ethernet header of IPv6 alone", bytes(solicit())[:14], Verdict.MALFORMED)),
+)
+
+FLOODS = (
+    Case(
+        "flood-one-host",
+        (
+            frame("who-has", who_has(), Verdict.ANSWERED, is_at()),
+            frame("again within a tenth of a second", who_has(), Verdict.ANSWERED, is_at(), at=1),
+            frame("and again", who_has(), Verdict.RATE_LIMITED, at=2),
+            frame("NS from the same host", solicit(), Verdict.RATE_LIMITED, at=3),
+            frame("another host asks", _ask(0x30), Verdict.ANSWERED, _told(0x30), at=4),
+            frame("the first one asks for what is not ours", who_has(OTHER4), Verdict.NOT_CLAIMED, at=5),
+            frame("the last microsecond of the window", who_has(), Verdict.RATE_LIMITED, at=_SECOND // 10 - 1),
+            frame("the next window", who_has(), Verdict.ANSWERED, is_at(), at=_SECOND // 10),
+        ),
+        OWN_BOTH,
+        answer_limit=100,
+    ),
+    Case(
+        "flood-many-hosts",
+        (
+            *(frame(f"who-has of host {host}", _ask(host), Verdict.ANSWERED, _told(host), at=host) for host in range(1, 11)),
+            frame("who-has of host 11", _ask(11), Verdict.RATE_LIMITED, at=11),
+        ),
+        OWN_BOTH,
+        answer_limit=100,
+    ),
 )
 
 DEADLINES = (
@@ -145,4 +189,4 @@ LINKS = (
     ),
 )
 
-CASES = (*FOREIGN, *DEADLINES, *LINKS)
+CASES = (*FOREIGN, *FLOODS, *DEADLINES, *LINKS)

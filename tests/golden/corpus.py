@@ -54,6 +54,7 @@ class Case:
     claims: tuple[dict[str, Any], ...] = ()
     links: tuple[dict[str, Any], ...] = field(default=({"name": "eth0", "mac": NODE},))
     peers: tuple[str, ...] = ()
+    answer_limit: int = 0
 
 
 ETH1: dict[str, Any] = {"name": "eth1", "mac": NODE2, "index": 7}
@@ -150,6 +151,8 @@ def build(made: Case, root: Path) -> None:
     document: dict[str, Any] = {"links": list(made.links), "claims": list(made.claims)}
     if made.peers:
         document["peers"] = list(made.peers)
+    if made.answer_limit:
+        document["answer_limit"] = made.answer_limit
     (folder / "claims.yaml").write_text(yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120))
     if any(one.interface for one in made.frames):
         (folder / "in.pcap").write_bytes(pcapng(made.frames))

@@ -23,6 +23,8 @@ def why_skipped(case: Case) -> str | None:
         return "several links"
     if any("probe" in claim for claim in case.claims):
         return "probes take their time: test_responder_conflicts.py"
+    if case.answer_limit:
+        return "limits in the capture's time: test_responder_floods.py"
     if any("deadline" in claim for claim in case.claims):
         return "deadlines in the capture's time"
     if any(len(one.octets) < SHORTEST for one in case.frames):
@@ -34,6 +36,7 @@ SKIPPED = {
     *("runt", "deadline-to-the-tick", "deadline-ndp", "deadline-zero", "deadline-of-one-address", "clock-goes-back", "link-not-claimed"),
     *("link-not-claimed-ndp", "links-one-claimed", "links-both-claimed", "links-each-its-own", "link-mac-of-the-other", "link-unknown"),
     *("claim-own-other-link", "claim-own-other-link-ndp", "claim-own-other-link-reply", "claim-of-expired"),
+    *("flood-one-host", "flood-many-hosts"),
     *("probe-answered-arp", "probe-answered-ndp", "probe-by-two", "probe-nothing-is-answered", "probe-solicited-answer"),
 }
 

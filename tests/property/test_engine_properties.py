@@ -32,6 +32,7 @@ from l2announce.wire.icmpv6 import (
 
 ASKER_MAC = bytes.fromhex("020000000099")
 MACS = [bytes.fromhex(f"0200000000{i:02x}") for i in (1, 2, 3)]
+MACS_OF_ASKERS = [bytes.fromhex(f"0200000000{i:02x}") for i in (0x99, 0x9A, 0x9B)]
 NAMES = ["eth0", "eth1", "eth2"]
 INDICES = [2, 3, 4]
 ADDRESSES: list[Address] = [
@@ -380,7 +381,7 @@ def damaged(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
     return bytes(frame)
 
 
-def prepared() -> Responder:
+def prepared(limit: int = 0) -> Responder:
     """Owns 192.0.2.1 and .2, 2001:db8::1 and fe80::1 on LINK; .3 and 2001:db8::2 until 50, .4 on another link."""
     everywhere, elsewhere = frozenset({"eth0"}), frozenset({"eth1"})
     claims = [
@@ -391,7 +392,7 @@ def prepared() -> Responder:
     ]
     responder = Responder()
     responder.replace_links([LINK], 0.0)
-    responder.replace_claims(ClaimSet(1, tuple(claims)), 0.0)
+    responder.replace_claims(ClaimSet(1, tuple(claims), answer_limit=limit), 0.0)
     return responder
 
 
@@ -401,10 +402,10 @@ def slots(frames: list[bytes], size: int, rest: bytes) -> tuple[bytes, list[int]
     return octets, [min(len(frame), size) for frame in frames]
 
 
-def compare(frames: list[bytes], ifindex: int, now: float, rest: bytes, arp: bool) -> None:
+def compare(frames: list[bytes], ifindex: int, now: float, rest: bytes, arp: bool, limit: int = 0) -> None:
     slot, reply_slot, reply_length = (ARP_SLOT, ARP_SLOT, 42) if arp else (NDP_SLOT, ADVERTISEMENT_SLOT, 86)
     octets, lengths = slots(frames, slot, rest)
-    batch, single = prepared(), prepared()
+    batch, single = prepared(limit), prepared(limit)
     replies = (answer_arp if arp else answer_ndp)(batch, octets, lengths, ifindex, now)
     verdicts = [single.receive_frame(frame[:slot], ifindex, now) for frame in frames]
     assert len(replies) % reply_slot == 0
@@ -433,6 +434,17 @@ def test_an_arp_batch_is_answered_as_its_frames_are(frames: list[bytes], ifindex
 )
 def test_an_ndp_batch_is_answered_as_its_frames_are(frames: list[bytes], ifindex: int, extra: tuple[float, bytes]) -> None:
     compare(frames, ifindex, extra[0], extra[1], arp=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(MACS_OF_ASKERS), st.sampled_from(("192.0.2.1", "192.0.2.2"))), max_size=40),
+    st.lists(st.tuples(st.sampled_from(MACS_OF_ASKERS), st.sampled_from(("2001:db8::1", "fe80::1"))), max_size=40),
+    st.sampled_from([0, 100, 240]),
+)
+def test_a_limited_batch_is_answered_as_its_frames_are(ipv4: list[tuple[bytes, str]], ipv6: list[tuple[bytes, str]], limit: int) -> None:
+    compare([arp_request(IPv4Address(target), mac) for mac, target in ipv4], 2, 10.0, b"\0", arp=True, limit=limit)
+    compare([solicitation(IPv6Address(target), mac) for mac, target in ipv6], 2, 10.0, b"\0", arp=False, limit=limit)
 
 
 @given(st.integers(0, 0xFFFF), st.booleans())

@@ -50,7 +50,14 @@ durations = st.floats(0, 1e6)
 addresses: st.SearchStrategy[Address] = ipv4 | ipv6
 claims = st.builds(Claim, addresses, st.frozensets(names, max_size=3), instants, st.booleans())
 claim_sets = st.builds(
-    ClaimSet, counts, st.lists(claims, max_size=20).map(tuple), durations, st.frozensets(macs, max_size=3), durations, durations
+    ClaimSet,
+    counts,
+    st.lists(claims, max_size=20).map(tuple),
+    durations,
+    st.frozensets(macs, max_size=3),
+    durations,
+    durations,
+    st.integers(0, 2**32 - 1),
 )
 links = st.builds(Link, st.integers(0, 2**31 - 1), names, macs, st.booleans(), st.none() | ipv6)
 reports = st.builds(

@@ -642,7 +642,7 @@ def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
 def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
     bench = holding()
     sent = bench.sent[-1]
-    assert (sent.refresh_interval, sent.probe_wait, sent.peers) == (180.0, 0.2, frozenset())
+    assert (sent.refresh_interval, sent.probe_wait, sent.answer_limit, sent.peers) == (180.0, 0.2, 20_000, frozenset())
     foreign = Lease("other", "n2", 15.0, "7", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:07"})
     bench.controller.lease_observed("other", foreign, bench.now)
     bench.run(1.0)

@@ -167,7 +167,7 @@ def test_a_frame_of_an_unknown_link() -> None:
 
 
 def test_verdicts_have_distinct_labels() -> None:
-    assert len({verdict.value for verdict in Verdict}) == 16
+    assert len({verdict.value for verdict in Verdict}) == len(Verdict) == 17
 
 
 # -- what an answer says

@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "lease-retry-period": ("1s", "1500ms", "3s"),
     "announce-refresh": ("1m", "90s", "0"),
     "probe-wait": ("1s", "300ms", "0"),
+    "answer-limit": ("100", "2000", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -116,6 +117,7 @@ def of(asked: Settings, key: str) -> object:
         "lease-retry-period": asked.timing.retry_period,
         "announce-refresh": asked.timing.announce_refresh,
         "probe-wait": asked.timing.probe_wait,
+        "answer-limit": asked.timing.answer_limit,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
@@ -124,6 +126,8 @@ def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
     if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait"}:
         return parse_duration(text, key)
+    if key == "answer-limit":
+        return int(text)
     if key in {"manifests", "state-socket"}:
         return Path(text)
     return (text,) if key == "devices" else text
@@ -202,6 +206,11 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "answer-limit": [
+        ("99", ("--answer-limit 99", "from 100", "0 for no limit")),
+        ("-1", ("'-1'", "not a number")),
+        ("many", ("'many'", "not a number")),
+    ],
     "probe-wait": [("11s", ("--probe-wait 11s", "from 0s", "to 10s"))],
     "announce-refresh": [
         ("never", ("'never'", "not a duration")),
@@ -267,7 +276,7 @@ def test_a_bad_value_gets_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("nope: 1", ("unknown key 'nope'", "keys are announce-refresh, context, devices")),
+        ("nope: 1", ("unknown key 'nope'", "keys are announce-refresh, answer-limit, context, devices")),
         ("config: other.yaml", ("unknown key 'config'",)),
         ("3: 1", ("unknown key 3",)),
         ("{", ("not YAML", "correct the file")),
