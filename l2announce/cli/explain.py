@@ -25,7 +25,7 @@ RULES = {
     Verdict.TAKEOVER: "another node of this cluster claims it: its lease has moved",
     Verdict.CONFLICT: "a stranger claims it (RFC 5227, 2.4)",
     Verdict.PROBING: "held back: nobody held it before, and it is being probed for, or a stranger has it (RFC 5227, 2.1)",
-    Verdict.RATE_LIMITED: "more requests than the link, or one requester, is answered in a tenth of a second",
+    Verdict.RATE_LIMITED: "the link, or this requester, has been answered as often as the limit allows",
     Verdict.OWN_FRAME: "our own hardware address sent it: looped back (RFC 5227, 2.4; RFC 7527)",
     Verdict.BAD_SENDER: "the hardware address to answer to is zero or a group",
     Verdict.OTHER_DESTINATION: "unicast, for another host (RFC 1122, 2.3; RFC 4861, 4.3)",

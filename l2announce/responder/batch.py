@@ -77,7 +77,7 @@ def answer_arp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += ARP_SLOT
-    _count(responder, link_answers, len(replies), limited, unlimited)
+    _count(responder, link_answers, len(replies), limited, unlimited, now)
     return b"".join(replies)
 
 
@@ -128,14 +128,14 @@ def answer_ndp(responder: Responder, octets: bytes, lengths: Sequence[int], ifin
         else:
             responder.receive_frame(octets[offset : offset + length], ifindex, now)
         offset += NDP_SLOT
-    _count(responder, link_answers, len(replies), limited, unlimited)
+    _count(responder, link_answers, len(replies), limited, unlimited, now)
     return b"".join(replies)
 
 
-def _count(responder: Responder, answers: LinkAnswers, replies: int, limited: int, unlimited: bool) -> None:
+def _count(responder: Responder, answers: LinkAnswers, replies: int, limited: int, unlimited: bool, now: Instant) -> None:
     responder.verdicts[Verdict.ANSWERED] += replies
     if unlimited:
-        answers.limit.given(replies)
+        answers.limit.given(replies, now)
     if limited:
         responder.verdicts[Verdict.RATE_LIMITED] += limited
 

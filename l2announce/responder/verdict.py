@@ -25,7 +25,7 @@ class Verdict(Enum):
     PROBING = "probing"
     """Claimed, but held back: nobody held it before, and it is being probed for, or a stranger has it."""
     RATE_LIMITED = "rate_limited"
-    """A good request that is not answered: the link, or this requester, has had its answers of this tenth of a second."""
+    """A good request that is not answered: the link, or this requester, has been answered as often as the limit allows."""
     OWN_FRAME = "own_frame"
     """Sent by this link's own hardware address and looped back."""
     BAD_SENDER = "bad_sender"
