@@ -50,8 +50,8 @@ PROBE_COUNT = 2
 """Probes in that time."""
 
 ANSWER_LIMIT = 20_000
-"""Requests that a link answers in a second at most: a fifth of a core, where a flood is, and more than ten thousand hosts ask together when
-power returns."""
+"""Requests that a link answers in a second at most: 10 Mbit/s of replies, and more than ten thousand hosts ask together when power
+returns."""
 
 MIN_ANSWER_LIMIT = 100
 """The least limit that may be asked for: below, one requester would have less than an answer in a tenth of a second."""

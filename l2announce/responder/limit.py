@@ -1,5 +1,5 @@
-"""How many requests a link has answered lately, and by whom they were asked: what keeps a flood from taking the node's processor and its
-network, and a few hosts from taking the answers of all others. Knows no addresses and no frames.
+"""How many requests a link has answered lately, and by whom they were asked: what keeps a flood from being
+echoed into the network, and a few hosts from taking the answers of all others. Knows no addresses and no frames.
 
 A token bucket. Its first eighth is there for whoever comes first, without any bookkeeping: more than honest hosts need together. Below that
 each requester gets an eighth of the rate at most, so a host that asks without end, or a loop that repeats one frame, finds the bucket empty
