@@ -8,6 +8,6 @@ golden-update: setup ## Rebuild tests/golden from its cases and show what change
 	@git --no-pager diff --unified=0 -- 'tests/golden/*/verdicts.txt'
 	@git ls-files --others --exclude-standard --directory -- tests/golden | sed 's/^/new: /'
 
-docs-update: setup ## Rewrite the table of docs/wire.md from the code and show what changed
+docs-update: setup ## Rewrite the tables of docs/wire.md from the code and show what changed
 	@$(PYTHON) -m tests.golden.wire_page
 	@git --no-pager diff --unified=0 -- docs/wire.md

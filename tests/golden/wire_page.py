@@ -1,27 +1,36 @@
-"""Write the table of docs/wire.md: ``.venv/bin/python -m tests.golden.wire_page``.
+"""Write the tables of docs/wire.md: ``.venv/bin/python -m tests.golden.wire_page``.
 
-One row for each verdict: its words are those of ``replay --explain``, its cases those of the corpus. The prose of the page is left alone.
+One row for each verdict: its words are those of ``replay --explain``, its cases those of the corpus. One for each difference from Linux, as
+tests/golden/differences.py declares them. The prose of the page is left alone.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from l2announce.cli.explain import RULES
 from l2announce.responder.verdict import Verdict
 from tests.golden.build import CASES, HERE
+from tests.golden.differences import DIFFERENCES, Difference
 
 PAGE = HERE.parent.parent / "docs" / "wire.md"
-BEGIN, END = "<!-- verdicts -->\n", "<!-- end of verdicts -->\n"
 SHOWN = 4
-"""Cases that a row links; the rest is counted."""
-_HEAD = """\
+"""Cases that the row of a verdict links; the rest is counted."""
+_VERDICTS = """\
 | verdict | the frame | why | source | what to do | cases |
 | --- | --- | --- | --- | --- | --- |
 """
+_DIFFERENCES = """\
+| the frame | Linux | we | why | cases |
+| --- | --- | --- | --- | --- |
+"""
 
 
-def table() -> str:
-    """The rows, in the order of the enumeration."""
-    return _HEAD + "".join(_row(verdict) for verdict in Verdict)
+def tables() -> dict[str, str]:
+    """The tables, by the name that their place in the page has."""
+    return {
+        "verdicts": _VERDICTS + "".join(_row(verdict) for verdict in Verdict),
+        "differences": _DIFFERENCES + "".join(_difference(one) for one in DIFFERENCES),
+    }
 
 
 def examples(verdict: Verdict) -> list[str]:
@@ -37,9 +46,17 @@ def examples(verdict: Verdict) -> list[str]:
 def _row(verdict: Verdict) -> str:
     rule = RULES[verdict]
     names = examples(verdict)
-    cases = ", ".join(f"[{name}](../tests/golden/{name}/verdicts.txt)" for name in names[:SHOWN])
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"| `{verdict.value}` | {rule.frame} | {rule.why} | {rule.source or 'ours'} | {_linked(rule.remedy)} | {cases}{more} |\n"
+    cases = _cases(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"| `{verdict.value}` | {rule.frame} | {rule.why} | {rule.source or 'ours'} | {_linked(rule.remedy)} | {cases} |\n"
+
+
+def _difference(one: Difference) -> str:
+    linux, we = ("answers", "silent") if one.kernel else ("silent", "answer")
+    return f"| {one.what} | {linux} | {we} | {one.why} | {_cases(one.cases)} |\n"
+
+
+def _cases(names: Sequence[str]) -> str:
+    return ", ".join(f"[{name}](../tests/golden/{name}/verdicts.txt)" for name in names)
 
 
 def _linked(words: str) -> str:
@@ -52,18 +69,21 @@ def _link(word: str) -> str:
     return word.replace(name, f"[{name}]({name})") if name.endswith(".md") else word
 
 
-def with_table(page: str) -> str:
-    """The page with its table as it should be."""
-    before, _, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{PAGE}: no lines {BEGIN.strip()} and {END.strip()}; put them around the table")
-    return before + BEGIN + table() + END + after
+def with_tables(page: str) -> str:
+    """The page with its tables as they should be; ValueError when it has no place for one."""
+    for name, table in tables().items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+        before, _, rest = page.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"{PAGE}: no lines {begin.strip()} and {end.strip()}; put them around the table")
+        page = before + begin + table + end + after
+    return page
 
 
 def main() -> None:
     """Rewrite the page."""
-    PAGE.write_text(with_table(PAGE.read_text()))
+    PAGE.write_text(with_tables(PAGE.read_text()))
 
 
 if __name__ == "__main__":
