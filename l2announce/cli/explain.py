@@ -123,7 +123,7 @@ RULES = {
     Verdict.MALFORMED: Rule(
         "ARP for other hardware or another protocol, too short, or a neighbor message that fails a check",
         "breaks a receive check",
-        "RFC 826; RFC 4861, 7.1; RFC 8200",
+        "RFC 826; RFC 4861, 7.1; RFC 8200, 3 and 8.1",
         "`replay --explain` names the check; find the host, or what damages its frames on the way",
     ),
 }

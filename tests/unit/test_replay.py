@@ -174,7 +174,7 @@ def test_the_installed_program(tmp_path: Path) -> None:
         ("ndp-from-link-local", "from fe80::1, tells fd99::1, S=1 O=1 R=0"),
         ("ndp-dad", "to 33:33:00:00:00:01: fd99::10 is at 02:00:00:00:00:01, from fd99::10, tells ff02::1, S=0 O=1 R=0"),
         ("arp-who-has-broadcast", "claim 10.99.0.10 on eth0 until inf s, now 0 s; reply to 02:00:00:00:00:0c: 10.99.0.10 is at"),
-        ("ndp-bad-checksum", "RFC 4861, 7.1; RFC 8200); ICMPv6 checksum is wrong"),
+        ("ndp-bad-checksum", "RFC 4861, 7.1; RFC 8200, 3 and 8.1); ICMPv6 checksum is wrong"),
         ("ndp-fragment", "RFC 6980, 5"),
         ("deadline-zero", "the claim's deadline has passed; claim 10.99.0.10 on eth0 until 0 s"),
         ("link-not-claimed-ndp", "not on this link; claim fd99::10 on eth1"),
