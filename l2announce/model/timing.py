@@ -34,7 +34,7 @@ MIN_REFRESH = 10.0
 """The shortest refresh interval that may be asked for."""
 
 DEFEND_INTERVAL = 10.0
-"""RFC 5227, 1.1: an address is defended against a stranger at most once in this time."""
+"""RFC 5227, 1.1 and 2.4: an address is defended against a stranger at most once in this time."""
 
 CONFLICT_MEMORY = 600.0
 """Seconds for which a conflict is shown after it was last seen; one that begins again later is told anew."""
