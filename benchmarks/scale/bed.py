@@ -128,7 +128,7 @@ class Bed:
             users.append(User(host.name, (GROUP,)))
         plane = AuditedPlane(self.programs, self.directory, tuple(users), control, CONTROL)
         for user in users:
-            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)))
+            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)), "--probe-wait", "0")
             self.agents[user.name] = Agent(self.network[user.name], user.name, flags, self.directory, SETTINGS)
         return plane
 

@@ -12,6 +12,7 @@ from l2announce.control.blocker import Blocker
 from l2announce.control.claims import claims_for
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
+from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
@@ -65,7 +66,7 @@ class Controller:
         self._member_wakeups = Wakeups()
         self._writing: set[str] = set()
         self._touched: set[str] = set()
-        self._created: set[str] = set()
+        self._firsts = FirstClaims()
         self._started_at = now
         self.generation = 0
         self._held: dict[str, Instant] = {}
@@ -80,6 +81,7 @@ class Controller:
         """The objects of the cluster, whole."""
         self._state = state
         leases = group_leases(shared_address_groups(state), self._style)
+        self._firsts.groups_changed(self.groups, leases.groups, self._held)
         self.groups = leases.groups
         self.problems = state.problems + clash_problems(leases)
         self._groups_of_member = {
@@ -193,7 +195,7 @@ class Controller:
         writes = [self._annotated(write) for write in wanted if write is not None]
         self._writing.update(write.name for write in writes)
         for write in writes:
-            self._note_creation(write)
+            self._firsts.write_sent(write, self._leases.knows(write.name))
         for name in touched:
             self._follow(name)
         return writes
@@ -228,7 +230,7 @@ class Controller:
         """The claims of every lease that is held."""
         for name, deadline in self._held.items():
             for claim in self._claims_of(name, deadline):
-                yield replace(claim, probe=True) if name in self._created else claim
+                yield replace(claim, probe=True) if self._firsts.includes(name, claim.address) else claim
 
     @property
     def held(self) -> KeysView[str]:
@@ -281,13 +283,6 @@ class Controller:
         return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
 
     # -- deciding
-
-    def _note_creation(self, write: LeaseWrite) -> None:
-        """A lease that nobody was ever seen to hold is created by us: its addresses are probed for. One that is taken over is not."""
-        if write.verb is Verb.ACQUIRE and write.base is None and not self._leases.knows(write.name):
-            self._created.add(write.name)
-        elif write.verb is not Verb.RENEW:
-            self._created.discard(write.name)
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""

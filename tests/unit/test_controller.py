@@ -628,6 +628,28 @@ def test_a_lease_that_nobody_held_is_probed_for_and_a_taken_one_is_not() -> None
     assert probed(bench) == {False}
 
 
+def probes(bench: Bench) -> dict[Address, bool]:
+    return {claim.address: claim.probe for claim in bench.sent[-1].claims}
+
+
+def test_an_address_added_to_a_held_lease_is_probed_for_unless_a_service_had_it() -> None:
+    bench = Bench(cluster(service(A, VIP_A), service(B, VIP_B)), leases=[Lease(LEASE_A, "n2", 15, "1"), Lease(LEASE_B, "n2", 15, "2")])
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(20.0, LINK)
+    assert probes(bench) == {VIP_A: False, VIP_B: False}, "both were taken over"
+    new = IPv4Address("198.51.100.1")
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B, new)), bench.now)
+    bench.settle()
+    bench.run(1.0, LINK)
+    assert probes(bench) == {VIP_A: False, VIP_B: False, new: True}
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B)), bench.now)
+    bench.settle()
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B, new)), bench.now)
+    bench.settle()
+    assert probes(bench)[new], "it was nobody's in between"
+
+
 def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
     bench = holding()
     bench.controller.replace_devices((), bench.now)
