@@ -4,11 +4,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.golden import cases_arp, cases_claims, cases_ndp, cases_other
+from tests.golden import cases_arp, cases_claims, cases_cooked, cases_ndp, cases_other
 from tests.golden.corpus import Case, build
 
 HERE = Path(__file__).parent
-CASES: tuple[Case, ...] = (*cases_arp.CASES, *cases_ndp.CASES, *cases_other.CASES, *cases_claims.CASES)
+CASES: tuple[Case, ...] = (*cases_arp.CASES, *cases_ndp.CASES, *cases_other.CASES, *cases_claims.CASES, *cases_cooked.CASES)
 
 
 def build_all(root: Path) -> None:

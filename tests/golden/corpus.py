@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, IPv6
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Ether
 from scapy.utils import RawPcapWriter
 
 from l2announce.responder.verdict import Verdict
@@ -31,6 +31,8 @@ VIP6, CLIENT6, CLIENT_LL = "fd99::10", "fd99::1", "fe80::c"
 ALL_NODES, ALL_NODES_MAC = "ff02::1", "33:33:00:00:00:01"
 NODE_LL, OTHER6 = "fe80::1", "fd99::11"
 VIP6_GROUP, VIP6_GROUP_MAC = "ff02::1:ff00:10", "33:33:ff:00:00:10"
+
+ETHERNET, LINUX_SLL, LINUX_SLL2 = 1, 113, 276
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Case:
     links: tuple[dict[str, Any], ...] = field(default=({"name": "eth0", "mac": NODE},))
     peers: tuple[str, ...] = ()
     answer_limit: int = 0
+    linktype: int = ETHERNET
+    """What tcpdump makes of the frames: LINUX_SLL and LINUX_SLL2 keep no destination, but the packet type that the node gives it."""
 
 
 ETH1: dict[str, Any] = {"name": "eth1", "mac": NODE2, "index": 7}
@@ -157,7 +161,7 @@ def build(made: Case, root: Path) -> None:
     if any(one.interface for one in made.frames):
         (folder / "in.pcap").write_bytes(pcapng(made.frames))
     else:
-        _write_pcap(folder / "in.pcap", [(one.at, one.octets) for one in made.frames])
+        _write_pcap(folder / "in.pcap", [(one.at, cook(one.octets, made.linktype)) for one in made.frames], made.linktype)
     _write_pcap(folder / "out.pcap", [(one.at, bytes(one.reply)) for one in made.frames if one.reply is not None])
     first = made.frames[0].at
     lines = [_line(made, number, one, (one.at - first) / 1e6) for number, one in enumerate(made.frames, start=1)]
@@ -169,8 +173,19 @@ def _line(made: Case, number: int, one: Frame, seconds: float) -> str:
     return f"{number} {seconds:.6f} {interface} {one.verdict.value} | {one.what} | {describe(one.reply)}"
 
 
-def _write_pcap(path: Path, frames: list[tuple[int, bytes]]) -> None:
-    with RawPcapWriter(str(path), linktype=1, sync=True) as writer:
+def cook(octets: bytes, linktype: int) -> bytes:
+    """What a capture of ``linktype`` on all interfaces has of a frame that eth0, of address NODE and index 1, received or sent."""
+    if linktype == ETHERNET:
+        return octets
+    packet = Ether(octets)
+    kind = 4 if packet.src == NODE else {NODE: 0, BROADCAST: 1}.get(packet.dst, 2 if octets[0] & 1 else 3)
+    fields = {"pkttype": kind, "lladdrtype": 1, "lladdrlen": 6, "src": octets[6:12], "proto": packet.type}
+    header = CookedLinux(**fields) if linktype == LINUX_SLL else CookedLinuxV2(**fields, ifindex=1)
+    return bytes(header) + octets[14:]
+
+
+def _write_pcap(path: Path, frames: list[tuple[int, bytes]], linktype: int = ETHERNET) -> None:
+    with RawPcapWriter(str(path), linktype=linktype, sync=True) as writer:
         writer.write_header(None)
         for at, octets in frames:
             writer.write_packet(octets, sec=at // 1_000_000, usec=at % 1_000_000)

@@ -12,7 +12,7 @@ from scapy.packet import Raw
 
 from l2announce.cli.captures import Captured, read_capture, write_capture
 from l2announce.cli.claims_file import read_claims
-from l2announce.cli.replay import Judged, replay_frames, replies
+from l2announce.cli.outcomes import Judged, replay_frames, replies
 from l2announce.model.link import Link
 from l2announce.responder.batch import ARP_SLOT, NDP_SLOT, answer_arp, answer_ndp
 from l2announce.responder.engine import Responder
@@ -25,7 +25,10 @@ PCAP_HEADER = 24
 
 def _replay(folder: Path) -> list[Judged]:
     claims, links = read_claims(folder / "claims.yaml")
-    return replay_frames(claims, links, read_capture(folder / "in.pcap"))
+    outcomes = replay_frames(claims, links, read_capture(folder / "in.pcap"))
+    judged = [one for one in outcomes if isinstance(one, Judged)]
+    assert len(judged) == len(outcomes)
+    return judged
 
 
 def _line(number: int, one: Judged) -> str:

@@ -1,5 +1,6 @@
 """``l2announce replay``: captures in both formats, what it prints and writes, and one line for every bad input."""
 
+import errno
 import os
 import struct
 import subprocess
@@ -82,10 +83,33 @@ def test_no_such_capture(tmp_path: Path) -> None:
     assert message == f"{missing}: No such file or directory; give a capture that can be read"
 
 
-@pytest.mark.parametrize("octets", [b"", b"PK\3\4 not a capture", b"\x1f\x8b\x08" + bytes(40), b"\x0a\x0d\x0d\x0a" + bytes(24)])
+@pytest.mark.parametrize("octets", [b"PK\3\4 not a capture", b"\x1f\x8b\x08" + bytes(40), b"\x0a\x0d\x0d\x0a" + bytes(24)])
 def test_not_a_capture(tmp_path: Path, octets: bytes) -> None:
     message = _refused(_capture(tmp_path, octets), "--claims", ASKED / "claims.yaml")
     assert "not a pcap or pcapng file; capture with tcpdump -w" in message
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = _capture(tmp_path, b"")
+    message = _refused(path, "--claims", ASKED / "claims.yaml")
+    assert message == f"{path}: an empty file, not a pcap or pcapng file; end tcpdump with SIGINT, so that it writes all"
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    message = _refused(tmp_path, "--claims", ASKED / "claims.yaml")
+    assert message == f"{tmp_path}: Is a directory; give a capture that can be read"
+
+
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads any file, so the refusal of the kernel is played."""
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = _capture(tmp_path, b"x")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigurationError, match="Permission denied; give a capture that can be read"):
+        read_capture(path)
 
 
 @pytest.mark.parametrize("folder", [ASKED, TWO_LINKS])
@@ -95,13 +119,13 @@ def test_a_capture_cut_anywhere_is_refused_or_ends_between_frames(tmp_path: Path
     refused = []
     for length in range(len(whole)):
         path = _capture(tmp_path, whole[:length])
+        got: list[Captured] = []
         try:
-            got = list(read_capture(path))
+            got.extend(read_capture(path))
         except ConfigurationError as err:
             refused.append(str(err))
-        else:
-            assert got == frames[: len(got)]
-            assert len(got) < len(frames)
+        assert got == frames[: len(got)]
+        assert len(got) < len(frames)
     assert len(refused) > len(whole) - 10
     assert [message for message in refused if "truncated" not in message and "not a pcap" not in message] == []
 
@@ -109,23 +133,55 @@ def test_a_capture_cut_anywhere_is_refused_or_ends_between_frames(tmp_path: Path
 def test_a_truncated_capture_is_named(tmp_path: Path) -> None:
     path = _capture(tmp_path, (ASKED / "in.pcap").read_bytes()[:-1])
     message = _refused(path, "--claims", ASKED / "claims.yaml")
-    assert message == f"{path}: truncated after 81 octets, in the record at 24; capture or copy it again"
+    assert message == f"{path}: truncated after 81 octets, in frame 1 at offset 24; capture or copy it again"
+
+
+def test_what_is_before_the_fault_is_judged(tmp_path: Path) -> None:
+    path = _capture(tmp_path, (TWO_LINKS / "in.pcap").read_bytes()[:-1])
+    out = tmp_path / "out.pcap"
+    program = Path(sys.executable).parent / "l2announce"
+    command = [str(word) for word in (program, "replay", path, "--claims", TWO_LINKS / "claims.yaml", "-w", out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    _, *rows, last = done.stdout.splitlines()
+    assert [row.split()[3] for row in rows] == ["answered", "wrong_interface", "answered"]
+    assert last == f"3 frames, 2 replies written to {out}"
+    assert len(list(read_capture(out))) == 2
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"l2announce: {path}: truncated after ")
+    assert "in frame 4 at offset" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("linktype", "name"), [(113, "113 (Linux cooked, of tcpdump -i any)"), (101, "101 (raw IP)"), (250, "250 (unknown)")]
+    ("linktype", "name"), [(0, "0 (BSD loopback)"), (101, "101 (raw IP)"), (105, "105 (802.11)"), (250, "250 (unknown)")]
 )
 def test_other_link_types_are_named(tmp_path: Path, linktype: int, name: str) -> None:
     octets = bytearray((ASKED / "in.pcap").read_bytes())
     octets[20:24] = struct.pack("<I", linktype)
-    message = _refused(_capture(tmp_path, bytes(octets)), "--claims", ASKED / "claims.yaml")
-    assert f"link type {name}: only Ethernet can be replayed" in message
+    path = _capture(tmp_path, bytes(octets))
+    assert _refused(path, "--claims", ASKED / "claims.yaml") == (
+        f"{path}: link type {name}: neither Ethernet nor Linux cooked; capture on one Ethernet interface: tcpdump -i eth0 -w FILE"
+    )
 
 
-def test_other_link_types_in_pcapng(tmp_path: Path) -> None:
+def test_the_length_of_a_check_sequence_is_no_link_type(tmp_path: Path) -> None:
+    octets = bytearray((ASKED / "in.pcap").read_bytes())
+    octets[20:24] = struct.pack("<I", 0x24000001)
+    assert [one.linktype for one in read_capture(_capture(tmp_path, bytes(octets)))] == [1]
+
+
+def test_other_link_types_beside_ethernet_in_pcapng(tmp_path: Path) -> None:
     octets = bytearray((TWO_LINKS / "in.pcap").read_bytes())
-    octets[36:38] = struct.pack("<H", 113)
-    assert "link type 113 (Linux cooked" in _refused(_capture(tmp_path, bytes(octets)), "--claims", ASKED / "claims.yaml")
+    octets[36:38] = struct.pack("<H", 101)
+    done = CliRunner().invoke(
+        app, ["replay", str(_capture(tmp_path, bytes(octets))), "--claims", str(TWO_LINKS / "claims.yaml")], catch_exceptions=False
+    )
+    assert [row.split()[3] for row in done.stdout.splitlines()[1:-1]] == ["not_judged", "wrong_interface", "not_judged", "wrong_interface"]
+    assert "frames 1, 3: not judged: link type 101 (raw IP): neither Ethernet" in done.stderr
+
+
+def test_a_pcapng_without_any_frame_that_can_be_judged(tmp_path: Path) -> None:
+    octets = (TWO_LINKS / "in.pcap").read_bytes().replace(struct.pack("<HHI", 1, 0, 0) + b"\2\0", struct.pack("<HHI", 105, 0, 0) + b"\2\0")
+    assert "no frame can be judged; capture on one Ethernet" in _refused(_capture(tmp_path, octets), "--claims", TWO_LINKS / "claims.yaml")
 
 
 @pytest.mark.parametrize(
