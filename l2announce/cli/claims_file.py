@@ -20,6 +20,8 @@ from l2announce.model.address import FOREVER, parse_mac
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.timing import MAX_ANSWER_LIMIT, PROBE_WAIT
+from l2announce.wire.arp import NO_MAC
+from l2announce.wire.ethernet import is_group
 
 _FORM = "the form is claims: [{address, interfaces: [names], deadline}], links: [{name, mac, index}], with mac in quotes"
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -105,4 +107,6 @@ def _link(path: Path, position: int, entry: _LinkEntry) -> Link:
         link_local = None if entry.link_local is None else IPv6Address(entry.link_local)
     except ValueError as err:
         raise ConfigurationError(f"{path}: links[{position}]: {err}; such as '02:00:00:00:00:01', and fe80::1 for link_local") from err
+    if mac == NO_MAC or is_group(mac):
+        raise ConfigurationError(f"{path}: links[{position}]: {entry.mac!r} is no hardware address of an interface")
     return Link(entry.index or position + 1, entry.name, mac, link_local=link_local)

@@ -70,6 +70,9 @@ def _claim(text: str) -> str:
         ("links: [{name: '', mac: '02:00:00:00:00:01'}]", "at `$.links[0].name`"),
         ("links: [{name: eth0, mac: 10:20:30:40:50:11}]", "Expected `str`, got `int` - at `$.links[0].mac`"),
         ("links: [{name: eth0, mac: '02:00'}]", "links[0]: '02:00' is not a hardware address of six octets; such as '02:00:00:00:00:01'"),
+        ("links: [{name: eth0, mac: '00:00:00:00:00:00'}]", "links[0]: '00:00:00:00:00:00' is no hardware address of an interface"),
+        ("links: [{name: eth0, mac: '33:33:00:00:00:01'}]", "links[0]: '33:33:00:00:00:01' is no hardware address of an interface"),
+        ("answer_limit: -1", "Expected `int` >= 0 - at `$.answer_limit`"),
         ("links: [{name: eth0, mac: '02:00:00:00:00:01', index: 0}]", "at `$.links[0].index`"),
         ("links: [{name: eth0, mac: '02:00:00:00:00:01', link_local: fe80}]", "links[0]: "),
         (
