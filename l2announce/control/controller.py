@@ -5,7 +5,7 @@ The path of a Service: ``replace_cluster`` -> groups and this node's announcemen
 ``next_writes`` -> ``write_succeeded`` gives a deadline -> ``claim_set`` -> the responder's report -> the gate.
 """
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
@@ -14,8 +14,9 @@ from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
-from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
+from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
+from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
@@ -58,8 +59,9 @@ class Controller:
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._patience: dict[str, float] = {}
-        self._groups_of_member: dict[str, str] = {}
         self._leases = ObservedLeases()
+        self._members = Members(node_name, lease_name_style, self._leases)
+        self._answered: dict[str, set[Address]] = {}
         self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
@@ -84,9 +86,7 @@ class Controller:
         self._firsts.groups_changed(self.groups, leases.groups, self._held)
         self.groups = leases.groups
         self.problems = state.problems + clash_problems(leases)
-        self._groups_of_member = {
-            lease_name(service, self._style): name for name, group in leases.groups.items() for service in group.services[1:]
-        }
+        self._members.replace_groups(leases.groups)
         candidates = candidates_of_groups(leases.groups.values(), state)
         self._patience = {
             name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
@@ -147,6 +147,7 @@ class Controller:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
         self._judge_group_of_member(name, now)
+        self._judge_members(name, now)
 
     def write_succeeded(self, name: str, lease: Lease, sent_at: Instant, now: Instant) -> None:
         """A write of ``next_writes`` was accepted; ``sent_at`` was read before it was sent."""
@@ -190,14 +191,18 @@ class Controller:
 
     def next_writes(self, now: Instant) -> list[LeaseWrite]:
         """The lease writes to send now, at most one in flight for each lease. Call after every input."""
-        touched, self._touched = self._touched, set()
-        wanted = (self.electors[name].next_write(now) for name in sorted(touched))
-        writes = [self._annotated(write) for write in wanted if write is not None]
-        self._writing.update(write.name for write in writes)
-        for write in writes:
-            self._firsts.write_sent(write, self._leases.knows(write.name))
-        for name in touched:
-            self._follow(name)
+        writes: list[LeaseWrite] = []
+        while self._touched:  # again where a deciding lease was won or lost: its members' follow
+            touched, self._touched = self._touched, set()
+            for write in filter(None, (self.electors[name].next_write(now) for name in sorted(touched))):
+                self._writing.add(write.name)
+                self._firsts.write_sent(write, self._leases.knows(write.name))
+                self._members.write_sent(write)
+                writes.append(self._annotated(write))
+            for name in touched:
+                if self._follow(name):
+                    self._judge_members(name, now)
+                    self._drop_lost_member(name)
         return writes
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
@@ -217,6 +222,7 @@ class Controller:
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
         timing = self.timing
+        self._answered = {name: {claim.address for claim in self._claims_for(name)} for name in self._held}
         return ClaimSet(
             self.generation,
             tuple(self.claims()),
@@ -228,14 +234,14 @@ class Controller:
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
-        for name, deadline in self._held.items():
-            for claim in self._claims_of(name, deadline):
+        for name in self._held:
+            for claim in self._claims_for(name):
                 yield replace(claim, probe=True) if self._firsts.includes(name, claim.address) else claim
 
     @property
-    def held(self) -> KeysView[str]:
-        """Names of the leases that are held."""
-        return self._held.keys()
+    def held(self) -> Set[str]:
+        """Names of the leases that are held and decide."""
+        return self._held.keys() & self.groups.keys()
 
     @property
     def is_ready(self) -> bool:
@@ -280,7 +286,7 @@ class Controller:
             return Blocker.GATE_CLOSED
         if not self.gate.links_with_carrier() & {interface for wanted in self.wanted(name) for interface in wanted.interfaces}:
             return Blocker.NO_CARRIER
-        return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
+        return Blocker.MEMBER_HELD_ELSEWHERE if name not in self._held and self._foreign_member(name, now) else None
 
     # -- deciding
 
@@ -288,7 +294,7 @@ class Controller:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
         if write.verb is Verb.RELEASE or self.gate.report is None:
             return write
-        names = frozenset().union(*self.interfaces(write.name).values())
+        names = frozenset().union(*self.interfaces(self._members.deciding(write.name) or write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
         return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
 
@@ -308,6 +314,7 @@ class Controller:
             name: tuple(wanted for service in group.services for wanted in by_service.get(service, ()))
             for name, group in self.groups.items()
         }
+        announcements |= {name: tuple(by_service.get(self._members.service(name), ())) for name in self._members.names}
         if any(announcements.get(name) != self._announcements.get(name) for name in self._held):
             self._claims_changed = True
         self._announcements = announcements
@@ -323,6 +330,21 @@ class Controller:
             self._announcements.get(name, ()), deadline, lambda address, wanted: self._segments.answering(address, wanted, with_carrier)
         )
 
+    def _claims_for(self, name: str) -> Iterable[Claim]:
+        """What the held lease ``name`` lets this node claim: nothing where it is a member's and the deciding one is held too. While a lease
+        of the group is not ours, nothing is claimed that was not claimed before."""
+        if self._members.deciding(name) in self._held:
+            return ()
+        claims = self._claims_of(name, self._held[name])
+        if name not in self._members and all(member in self._held for member in self._members.of(name)):
+            return claims
+        return (claim for claim in claims if claim.address in self._answered.get(name, ()))
+
+    def _drop_lost_member(self, name: str) -> None:
+        """A member's lease was lost to somebody who may believe that it is a group of its own: its addresses are his."""
+        if (deciding := self._members.deciding(name)) in self._held and name not in self._held:
+            self._answered.get(deciding, set()).difference_update(self.addresses_of(self._members.service(name)))
+
     def _choose_again(self) -> None:
         """Carrier or routes have changed, so of several interfaces another may have to answer: tell the responder all claims."""
         if any(len(wanted.interfaces) > 1 for name in self._held for wanted in self.wanted(name)):
@@ -332,12 +354,18 @@ class Controller:
         self._gate_was_open = self.gate.is_open(now)
         for name in self.groups.keys() | self.electors.keys():
             self._judge(name, now)
+            self._judge_members(name, now)
 
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
-        eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
+        patience = self._patience.get(name, 0.0)
+        if (deciding := self._members.deciding(name)) is not None:
+            eligible = self._may_follow(name, deciding, now)
+            patience = -self.timing.lease_duration if self._members.was_followers(name) else 0.0
+        else:
+            eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
         if eligible or name in self.electors:
-            self._elector(name, now).set_eligible(eligible, now, self._patience.get(name, 0.0))
+            self._elector(name, now).set_eligible(eligible, now, patience)
             self._touched.add(name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:
@@ -348,31 +376,38 @@ class Controller:
         return elector
 
     def _foreign_member(self, name: str, now: Instant) -> bool:
-        """True while another node validly holds the lease of a Service of this group other than the deciding one: a group that has just
-        been joined waits until each former owner has let go."""
-        group = self.groups.get(name)
-        for service in group.services[1:] if group else ():
-            member = lease_name(service, self._style)
-            until = self._leases.foreign_until(member, self.node_name)
-            if until is not None and now < until:
-                self._member_wakeups.set(member, until)
-                return True
+        """True while another node holds, by a right of its own, the lease of a Service of this group other than the deciding one: a group
+        that has just been joined waits until each former owner has let go, and adds nothing to what it answers for."""
+        for member, until in self._members.foreign(name, now):
+            self._member_wakeups.set(member, until)
+            return True
         return False
 
     def _judge_group_of_member(self, name: str, now: Instant) -> None:
-        if name in self._groups_of_member:
-            self._judge(self._groups_of_member[name], now)
+        if (deciding := self._members.deciding(name)) is not None:
+            self._judge(deciding, now)
+
+    def _judge_members(self, deciding: str, now: Instant) -> None:
+        for member in self._members.of(deciding):
+            self._judge(member, now)
+
+    def _may_follow(self, member: str, deciding: str, now: Instant) -> bool:
+        """Whether this node may hold a member's lease: it holds the deciding one; or it held this one, and nobody has the other yet."""
+        if deciding in self._held:
+            return True
+        return member in self._held and self._members.may_bridge(member) and self.blocker(deciding, now) is None
 
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
         self.electors[name].withdrawn(now)
         self._touched.add(name)
 
-    def _follow(self, name: str) -> None:
-        """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done."""
+    def _follow(self, name: str) -> bool:
+        """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done. True when it won or
+        lost its lease."""
         elector = self.electors[name]
         deadline = elector.deadline
-        if (deadline is None) != (name not in self._held):
+        if changed := (deadline is None) != (name not in self._held):
             self._claims_changed = True
         elif deadline is not None and deadline != self._held[name]:
             self._deadlines_changed = True
@@ -385,9 +420,11 @@ class Controller:
         if not elector.wants_withdrawal:
             self._withdrawn_in.pop(name, None)
         self._wakeups.set(name, elector.next_timer())
-        if name not in self.groups and name not in self._writing and elector.state is State.IDLE:
+        if name not in self.groups and name not in self._members and name not in self._writing and elector.state is State.IDLE:
             self._wakeups.set(name, None)
+            self._touched.discard(name)
             del self.electors[name]
+        return changed
 
     def _claims_due_at(self) -> Instant:
         """When the next claim set is to go; FOREVER when nothing changed or something is unseen.

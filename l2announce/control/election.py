@@ -186,7 +186,8 @@ class LeaseElector:
     def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0) -> None:
         """Whether this node should hold the lease at all: selected by policy, link with carrier, datapath alive.
 
-        ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free.
+        ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free. Negative
+        when the caller knows that its holder's right has ended so much earlier.
         """
         self._patience = patience
         self._fire(Event.ELIGIBLE if eligible else Event.INELIGIBLE)

@@ -10,12 +10,13 @@ from ipaddress import IPv4Address
 import pytest
 
 from l2announce.control.controller import Controller
+from l2announce.control.groups import lease_name
 from l2announce.model.address import Instant
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.timing import GATE_TIMEOUT
 from tests.simulation.conftest import Seeds
 from tests.simulation.node import HEARTBEAT
-from tests.simulation.whole import MakeController, WholeNode, WholeStorm, WholeWorld
+from tests.simulation.whole import SERVICES, MakeController, WholeNode, WholeStorm, WholeWorld
 from tests.simulation.world import Plan, excess_writes, overlaps
 
 
@@ -103,9 +104,16 @@ def test_a_restart_of_control_is_not_noticed(seeds: Seeds) -> None:
         assert answering(world, name) == [holder.name], f"seed {seed}"
 
 
-def test_e3_services_that_share_an_address_have_one_lease() -> None:
-    world, _, _ = calm(3)
-    assert set(world.store.leases) == set(world.addresses)
+def test_e3_services_that_share_an_address_have_one_holder(seeds: Seeds) -> None:
+    """Also by their leases: those of the others follow the one that decides."""
+    for seed in seeds(20):
+        world, _, holder = calm(seed)
+        decides, follows = (lease_name(service, "dot") for service in SERVICES[1:])
+        assert world.holder(decides) == world.holder(follows) != ""
+        holder.kill_responder()
+        holder.kill_control()
+        world.run(3 * world.timing.lease_duration)
+        assert world.holder(decides) == world.holder(follows) != ""
 
 
 def test_e4_a_hung_responder_loses_its_leases(seeds: Seeds) -> None:

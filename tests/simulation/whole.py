@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from l2announce.control.controller import Controller
 from l2announce.control.groups import lease_name
-from l2announce.model.address import BROADCAST_MAC, Instant
+from l2announce.model.address import BROADCAST_MAC, Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device, Link
@@ -31,6 +31,8 @@ ASKER = b"\x02\0\0\0\0\x99"
 DEVICE = Device(1, LINK, addresses=(IPv4Address("192.0.2.200"),), has_default_route=True, has_global_unicast_route=True)
 SERVICES = tuple(NamespacedName("shop", name) for name in ("api", "web", "web-tls"))
 """The last two share an address."""
+PARTED = IPv4Address("192.0.2.3")
+"""The last one's, while it does not."""
 
 
 def request(address: IPv4Address) -> bytes:
@@ -96,6 +98,7 @@ class WholeNode(Node):
             model.name, world.queue, model.clock, world.network, world.rng, world.answers, lambda name: self._make(name, make_controller)
         )
         self.world = world
+        self._fed_at = 0.0
         self.engine = Responder()
         self.devices: tuple[Device, ...] = (DEVICE,)
         self.mac = bytes((2, 0, 0, 0, 1, int(model.name[1:])))
@@ -118,7 +121,8 @@ class WholeNode(Node):
         if self.control.alive:
             state, devices = self.world.cluster, self.devices
             self._into_control(self._rng.uniform(0.001, 0.1), lambda _, now: self.controller.replace_devices(devices, now))
-            self._into_control(self._rng.uniform(0.001, 0.1), lambda _, now: self.controller.replace_cluster(state, now))
+            self._fed_at = max(self._fed_at, self._queue.now + self._rng.uniform(0.001, 0.1))  # a watch keeps the order
+            self._into_control(self._fed_at - self._queue.now, lambda _, now: self.controller.replace_cluster(state, now))
 
     def start_responder(self) -> None:
         if not self.responder.alive:
@@ -188,6 +192,14 @@ class WholeWorld(World):
         self.whole = [WholeNode(node, self, make_controller) for node in self.nodes]
         self.nodes = list(self.whole)
 
+    @property
+    def watched(self) -> tuple[Address, ...]:
+        return (*super().watched, PARTED)
+
+    @property
+    def lease_count(self) -> int:
+        return len(SERVICES)
+
     def change(self, state: ClusterState) -> None:
         """Users write objects; every node hears of it."""
         self.cluster = state
@@ -211,7 +223,7 @@ class WholeStorm(Storm):
     def __init__(self, world: WholeWorld) -> None:
         super().__init__(world)
         self._whole = world
-        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._drop_device, self._ask]
+        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._drop_device, self._ask, self._part, self._join]
         self.found: list[str] = []
 
     def _kill_responder(self, node: Node) -> None:
@@ -219,10 +231,10 @@ class WholeStorm(Storm):
         self._whole.later(self._rng.uniform(1.1, 20.0), lambda: self._whole.start(node))
 
     def _ask(self, _: Node) -> None:
-        for name, address in self._whole.addresses.items():
+        for address in self._whole.watched:
             assert isinstance(address, IPv4Address)
             if len(answering := self._whole.answering(address)) > 1:
-                self.found.append(f"seed {self._whole.seed}: {name} answered by {answering} at {self._whole.queue.now}")
+                self.found.append(f"seed {self._whole.seed}: {address} answered by {answering} at {self._whole.queue.now}")
 
     def _for_a_while(self, state: ClusterState) -> None:
         self._whole.change(state)
@@ -232,6 +244,21 @@ class WholeStorm(Storm):
         gone = self._rng.choice((SERVICES[0], SERVICES[2]))
         services = {key: service for key, service in self._whole.full.services.items() if key != gone}
         self._for_a_while(replace(self._whole.full, services=services))
+
+    def _with_addresses(self, key: NamespacedName, *addresses: IPv4Address) -> ClusterState:
+        services = {**self._whole.full.services, key: Service(key, type="LoadBalancer", load_balancer_ips=addresses)}
+        return replace(self._whole.full, services=services)
+
+    def _part(self, _: Node) -> None:
+        """The group of two parts for a while, and is joined again."""
+        self._for_a_while(self._with_addresses(SERVICES[2], PARTED))
+
+    def _join(self, _: Node) -> None:
+        """The Service that is first by name joins the group, or its address does, and it decides for all."""
+        first, shared = self._whole.addresses.values()
+        assert isinstance(first, IPv4Address)
+        assert isinstance(shared, IPv4Address)
+        self._for_a_while(self._with_addresses(SERVICES[0], first, shared))
 
     def _drop_policy(self, _: Node) -> None:
         self._for_a_while(replace(self._whole.full, policies={}))

@@ -495,20 +495,107 @@ def test_a_joined_group_goes_on_when_the_member_expires() -> None:
     assert [write.name for write in bench.look()] == [LEASE_A]
 
 
-def test_a_group_splits_and_joins() -> None:
+def holders(bench: Bench) -> dict[str, str]:
+    """Lease -> holder, as the last writes left them."""
+    last = {write.name: write for write in bench.writes}
+    return {name: "" if write.verb is Verb.RELEASE else write.holder_identity for name, write in last.items()}
+
+
+def test_a_group_splits_and_joins_without_a_gap() -> None:
+    """The leases of all Services of a group follow the deciding one, so that a split finds its owner there, and a join keeps it."""
     bench = holding(JOINED)
     assert bench.claimed == {VIP_A, VIP_B}
     assert list(bench.controller.held) == [LEASE_A]
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    before = len(bench.sent)
     bench.controller.replace_cluster(TWO, bench.now)
     bench.settle()
-    assert VIP_B not in {claim.address for claim in bench.sent[-2].claims}
-    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(1.0)
     assert set(bench.controller.held) == {LEASE_A, LEASE_B}
     bench.controller.replace_cluster(JOINED, bench.now)
     bench.run(1.0)
     assert list(bench.controller.held) == [LEASE_A]
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    assert all({claim.address for claim in sent.claims} == {VIP_A, VIP_B} for sent in bench.sent[before:])
+
+
+def test_followers_are_renewed_and_released_with_the_deciding_lease() -> None:
+    bench = holding(JOINED)
+    bench.run(20.0)
+    renewals = [write.name for write in bench.writes if write.verb is Verb.RENEW]
+    assert renewals.count(LEASE_A) == renewals.count(LEASE_B) == 4
+    assert all(write.annotations == {INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:01"} for write in bench.writes)
+    bench.controller.stop(bench.now)
+    bench.run(2.0)
+    assert holders(bench) == {LEASE_A: "", LEASE_B: ""}
+    assert bench.controller.is_stopped
+
+
+def test_a_lost_deciding_lease_takes_its_followers_along() -> None:
+    bench = holding(JOINED)
+    bench.controller.lease_observed(LEASE_A, Lease(LEASE_A, "n2", 15.0, "999"), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert holders(bench)[LEASE_B] == ""
+
+
+def test_the_owner_of_a_member_answers_until_somebody_decides() -> None:
+    """Service a joins b, which this node holds: nothing of b goes silent, nothing of a is answered before its lease is ours."""
+    bench = Bench(cluster(service(B, VIP_B)))
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    before = len(bench.sent)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B), service(B, VIP_B)), bench.now)
+    (write,) = bench.look()
+    assert (write.verb, write.name) == (Verb.ACQUIRE, LEASE_A)
+    assert {claim.address for claim in bench.controller.claims()} == {VIP_B}
+    bench.controller.write_succeeded(write.name, bench.grant(write), bench.now, bench.now)
+    bench.run(1.0)
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
     assert bench.claimed == {VIP_A, VIP_B}
-    assert (bench.writes[-1].verb, bench.writes[-1].name) == (Verb.RELEASE, LEASE_B)
+    assert all(VIP_B in {claim.address for claim in sent.claims} for sent in bench.sent[before:])
+
+
+def test_the_owner_of_a_member_lets_go_when_another_decides() -> None:
+    bench = Bench(cluster(service(B, VIP_B)), [Lease(LEASE_A, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    assert bench.claimed == {VIP_B}
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B), service(B, VIP_B)), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert holders(bench)[LEASE_B] == ""
+
+
+def test_the_owner_of_a_group_adds_nothing_while_a_member_is_anothers() -> None:
+    bench = Bench(cluster(service(A, VIP_A)), [Lease(LEASE_B, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    before = len(bench.sent)
+    bench.controller.replace_cluster(JOINED, bench.now)
+    bench.run(1.0)
+    assert bench.claimed == {VIP_A}
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "", 1.0, "8"), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    assert all(VIP_A in {claim.address for claim in sent.claims} for sent in bench.sent[before:])
+
+
+def test_a_group_whose_holder_died_waits_for_the_deciding_lease_alone() -> None:
+    """Its followers are renewed at other times; to wait for them too would make the failover longer."""
+    bench = Bench(JOINED, [Lease(LEASE_A, "n2", 15.0, "7"), Lease(LEASE_B, "n2", 15.0, "8")])
+    bench.report(LINK, generation=-1)
+    started = bench.now
+    bench.run(4.0)
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "n2", 15.0, "9"), bench.now)
+    bench.run(started + 15.2 - bench.now)
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(6.0)
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
 
 
 def test_stop_ends_answers_first_then_leases() -> None:
