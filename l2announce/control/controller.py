@@ -87,6 +87,7 @@ class Controller:
         self.groups = leases.groups
         self.problems = state.problems + clash_problems(leases)
         self._members.replace_groups(leases.groups)
+        self._tell_whom_they_follow(self._held)
         candidates = candidates_of_groups(leases.groups.values(), state)
         self._patience = {
             name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
@@ -203,6 +204,7 @@ class Controller:
                 if self._follow(name):
                     self._judge_members(name, now)
                     self._drop_lost_member(name)
+                    self._tell_whom_they_follow(self._members.of(name))
         return writes
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
@@ -296,7 +298,7 @@ class Controller:
             return write
         names = frozenset().union(*self.interfaces(self._members.deciding(write.name) or write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
-        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
+        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)} | self._members.annotations(write.name, self._held))
 
     @property
     def _extension_interval(self) -> float:
@@ -332,13 +334,21 @@ class Controller:
 
     def _claims_for(self, name: str) -> Iterable[Claim]:
         """What the held lease ``name`` lets this node claim: nothing where it is a member's and the deciding one is held too. While a lease
-        of the group is not ours, nothing is claimed that was not claimed before."""
+        of the group is not ours, nothing is claimed that was not claimed before. The first deadline of all counts: who does not know of the
+        group waits for the lease of a member alone."""
         if self._members.deciding(name) in self._held:
             return ()
-        claims = self._claims_of(name, self._held[name])
-        if name not in self._members and all(member in self._held for member in self._members.of(name)):
+        deadlines = [self._held.get(member) for member in self._members.of(name)]
+        held = [deadline for deadline in deadlines if deadline is not None]
+        claims = self._claims_of(name, min((self._held[name], *held)))
+        if name not in self._members and len(held) == len(deadlines):
             return claims
         return (claim for claim in claims if claim.address in self._answered.get(name, ()))
+
+    def _tell_whom_they_follow(self, names: Iterable[str]) -> None:
+        for name in self._members.outdated(names, self._held):
+            self.electors[name].renew_soon()
+            self._touched.add(name)
 
     def _drop_lost_member(self, name: str) -> None:
         """A member's lease was lost to somebody who may believe that it is a group of its own: its addresses are his."""

@@ -141,6 +141,7 @@ class LeaseElector:
         self._in_flight: LeaseWrite | None = None
         self._overtaken = False
         self._attempted = False
+        self._outdated = False
 
     # What happened
 
@@ -193,6 +194,10 @@ class LeaseElector:
         self._fire(Event.ELIGIBLE if eligible else Event.INELIGIBLE)
         self._settle(now)
 
+    def renew_soon(self) -> None:
+        """What the lease should say besides its holder has changed: a renewal is due that begins after this."""
+        self._outdated = True
+
     def withdrawn(self, now: Instant) -> None:
         """The datapath confirmed a claim set without this lease, made after ``wants_withdrawal`` was seen. Ignored while HOLDING."""
         if self.state is not State.HOLDING:
@@ -225,7 +230,7 @@ class LeaseElector:
         if now < self._write_due_at():
             return None
         self._ration_at = max(self._ration_at, now) + self.timing.retry_period
-        self._overtaken = False
+        self._overtaken = self._outdated = False
         self._attempted = True
         self._in_flight = self._release() if self.state is State.RELEASING else self._claim()
         return self._in_flight
@@ -356,7 +361,7 @@ class LeaseElector:
         if self._in_flight is not None or self.state not in (State.ACQUIRING, State.RESUMING, State.HOLDING, State.RELEASING):
             return FOREVER
         rationed_until = self._ration_at - (WRITE_BURST - 1) * self.timing.retry_period
-        wanted_at = self._renew_at if self.state is State.HOLDING else NEVER
+        wanted_at = self._renew_at if self.state is State.HOLDING and not self._outdated else NEVER
         return max(self._changed_at, wanted_at, self._retry_at, rationed_until)
 
     def _claim(self) -> LeaseWrite:

@@ -5,12 +5,12 @@ truth for each Service, and that a group which splits has its owner already. Whe
 answering for it until somebody holds the deciding lease.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 
 from l2announce.control.groups import Group, LeaseNameStyle, lease_name
 from l2announce.control.observed import ObservedLeases
 from l2announce.model.address import Instant
-from l2announce.model.lease import LeaseWrite, Verb
+from l2announce.model.lease import FOLLOWS_ANNOTATION, LeaseWrite, Verb
 from l2announce.model.objects import NamespacedName
 
 
@@ -58,6 +58,20 @@ class Members:
         """Whose lease the member is."""
         return self._services[name]
 
+    def annotations(self, name: str, held: Container[str]) -> dict[str, str]:
+        """What is written to a lease about whom it follows, while the leases in ``held`` are ours."""
+        deciding = self._deciding.get(name)
+        return {FOLLOWS_ANNOTATION: deciding} if deciding is not None and deciding in held else {}
+
+    def outdated(self, names: Iterable[str], held: Container[str]) -> Iterator[str]:
+        """Those of ``names`` that are held and say other than they should about whom they follow."""
+        for name in names:
+            if name not in held:
+                continue
+            lease = self._leases.present(name)
+            if lease is not None and lease.annotations.get(FOLLOWS_ANNOTATION) != self.annotations(name, held).get(FOLLOWS_ANNOTATION):
+                yield name
+
     def write_sent(self, write: LeaseWrite) -> None:
         """A write of a deciding lease goes out: whom it is taken from is whom its followers belonged to."""
         if write.verb is Verb.ACQUIRE:
@@ -66,8 +80,17 @@ class Members:
     def was_followers(self, name: str) -> bool:
         """Whether the member's lease still names the node from which this one has taken the deciding lease: that node held it as a
         follower, by a right that has ended, so that it may be taken at once, though it was renewed later than the deciding one."""
+        return self._follows(name, self._former.get(self._deciding[name], ""))
+
+    def _follows(self, name: str, holder: str) -> bool:
+        """Whether ``holder`` has the member's lease as a follower of the deciding one, as it wrote there itself."""
         member = self._leases.present(name)
-        return member is not None and bool(member.holder_identity) and member.holder_identity == self._former.get(self._deciding[name])
+        return (
+            member is not None
+            and bool(holder)
+            and member.holder_identity == holder
+            and member.annotations.get(FOLLOWS_ANNOTATION) == self._deciding[name]
+        )
 
     def foreign(self, deciding: str, now: Instant) -> Iterator[tuple[str, Instant]]:
         """The members that another node validly holds by a right of its own, each with the instant until which it does.
@@ -77,9 +100,7 @@ class Members:
         present = self._leases.present(deciding)
         for name in self.of(deciding):
             until = self._leases.foreign_until(name, self._identity)
-            member = self._leases.present(name)
-            follows = present is not None and member is not None and present.holder_identity == member.holder_identity
-            if until is not None and now < until and not follows:
+            if until is not None and now < until and not (present is not None and self._follows(name, present.holder_identity)):
                 yield name, until
 
     def may_bridge(self, name: str) -> bool:

@@ -7,6 +7,9 @@ from typing import TypeAlias
 INTERFACES_ANNOTATION = "l2announce.io/interfaces"
 """On a held lease: ``interface=MAC`` pairs, separated by commas, on which the holder announces."""
 
+FOLLOWS_ANNOTATION = "l2announce.io/follows"
+"""On the held lease of a Service that shares an address: the name of the lease that decides for it. Its holder's right is that lease's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

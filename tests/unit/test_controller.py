@@ -12,7 +12,7 @@ from l2announce.control.controller import Controller
 from l2announce.control.election import State
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.lease import FOLLOWS_ANNOTATION, INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import ConnectedRoute, Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
 from l2announce.model.report import Report
@@ -66,7 +66,7 @@ class Bench:
 
     def grant(self, write: LeaseWrite) -> Lease:
         self.version += 1
-        return Lease(write.name, write.holder_identity, write.lease_duration, str(self.version))
+        return Lease(write.name, write.holder_identity, write.lease_duration, str(self.version), annotations=write.annotations)
 
     def settle(self) -> None:
         """Turns until nothing is written any more; the store grants everything, and the watch shows it."""
@@ -524,7 +524,8 @@ def test_followers_are_renewed_and_released_with_the_deciding_lease() -> None:
     bench.run(20.0)
     renewals = [write.name for write in bench.writes if write.verb is Verb.RENEW]
     assert renewals.count(LEASE_A) == renewals.count(LEASE_B) == 4
-    assert all(write.annotations == {INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:01"} for write in bench.writes)
+    told = {INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:01"}
+    assert all(write.annotations == (told if write.name == LEASE_A else told | {FOLLOWS_ANNOTATION: LEASE_A}) for write in bench.writes)
     bench.controller.stop(bench.now)
     bench.run(2.0)
     assert holders(bench) == {LEASE_A: "", LEASE_B: ""}
@@ -587,11 +588,12 @@ def test_the_owner_of_a_group_adds_nothing_while_a_member_is_anothers() -> None:
 
 def test_a_group_whose_holder_died_waits_for_the_deciding_lease_alone() -> None:
     """Its followers are renewed at other times; to wait for them too would make the failover longer."""
-    bench = Bench(JOINED, [Lease(LEASE_A, "n2", 15.0, "7"), Lease(LEASE_B, "n2", 15.0, "8")])
+    follows = {FOLLOWS_ANNOTATION: LEASE_A}
+    bench = Bench(JOINED, [Lease(LEASE_A, "n2", 15.0, "7"), Lease(LEASE_B, "n2", 15.0, "8", annotations=follows)])
     bench.report(LINK, generation=-1)
     started = bench.now
     bench.run(4.0)
-    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "n2", 15.0, "9"), bench.now)
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "n2", 15.0, "9", annotations=follows), bench.now)
     bench.run(started + 15.2 - bench.now)
     assert bench.claimed == {VIP_A, VIP_B}
     bench.run(6.0)
@@ -751,12 +753,12 @@ def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
 def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
     bench = holding()
     sent = bench.sent[-1]
-    assert (sent.refresh_interval, sent.probe_wait, sent.answer_limit, sent.peers) == (180.0, 0.2, 20_000, frozenset())
+    assert (sent.refresh_interval, sent.probe_wait, sent.answer_limit, sent.peers) == (180.0, 0.2, 20_000, frozenset({MAC}))
     foreign = Lease("other", "n2", 15.0, "7", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:07"})
     bench.controller.lease_observed("other", foreign, bench.now)
     bench.run(1.0)
-    assert bench.sent[-1].peers == {bytes.fromhex("020000000007")}
+    assert bench.sent[-1].peers == {MAC, bytes.fromhex("020000000007")}
     later = Lease("third", "n3", 15.0, "8", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:08"})
     bench.controller.leases_listed([bench.grant(write) for write in bench.writes] + [foreign, later], bench.now)
     bench.run(1.0)
-    assert len(bench.sent[-1].peers) == 2
+    assert len(bench.sent[-1].peers) == 3
