@@ -12,7 +12,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("frames", "filters", "channel", "netlink", "objects", "leases", "claims", "captures")
-SEED = 1
+SEED = int(os.environ.get("SEED") or 1)
 
 
 @dataclass(frozen=True, slots=True)
