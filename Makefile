@@ -84,4 +84,4 @@ apiserver: setup tools control-plane ## The tests on a real API server, with age
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
 
--include netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk
+-include netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk

@@ -26,9 +26,10 @@ class Conflicts:
         self._records = {address: records for address, records in self._records.items() if address in kept}
 
     def of(self, address: Address, now: Instant) -> tuple[ConflictStatus, ...]:
-        """The conflicts about one address that were seen within CONFLICT_MEMORY, or still hold it back, by interface."""
+        """The conflicts about one address that were seen within CONFLICT_MEMORY, by interface. One that holds
+        the address back is seen again with every probe; the last record of one whose claim has gone since is not believed for ever."""
         return tuple(
             ConflictStatus(name, format_mac(record.mac), record.count, now - record.last, record.held_back)
             for name, record in sorted(self._records.get(address, {}).items())
-            if record.held_back or now - record.last <= CONFLICT_MEMORY
+            if now - record.last <= CONFLICT_MEMORY
         )

@@ -83,7 +83,7 @@ class Controller:
         """The objects of the cluster, whole."""
         self._state = state
         leases = group_leases(shared_address_groups(state), self._style)
-        self._firsts.groups_changed(self.groups, leases.groups, self._held)
+        self._firsts.replace_groups(leases.groups, self._held)
         self.groups = leases.groups
         self.problems = state.problems + clash_problems(leases)
         self._members.replace_groups(leases.groups)

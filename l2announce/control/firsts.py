@@ -10,29 +10,30 @@ from l2announce.model.lease import LeaseWrite, Verb
 
 
 class FirstClaims:
-    """What this node claims first: every address of a lease that it created, and what was added to a lease that it holds."""
+    """What this node claims first: the addresses of a lease that it created, and what was added to a lease that it holds."""
 
     def __init__(self) -> None:
-        self._created: set[str] = set()
-        self._added: dict[str, frozenset[Address]] = {}
+        self._groups: Mapping[str, Group] = {}
+        self._first: dict[str, frozenset[Address]] = {}
 
     def write_sent(self, write: LeaseWrite, was_known: bool) -> None:
         """A write goes out. ``was_known``: the lease was seen before, so that somebody held it."""
         if write.verb is Verb.RENEW:
             return
-        self._created.discard(write.name)
-        self._added.pop(write.name, None)
-        if write.verb is Verb.ACQUIRE and write.base is None and not was_known:
-            self._created.add(write.name)
+        self._first.pop(write.name, None)
+        if write.verb is Verb.ACQUIRE and write.base is None and not was_known and write.name in self._groups:
+            self._first[write.name] = self._groups[write.name].addresses
 
-    def groups_changed(self, before: Mapping[str, Group], after: Mapping[str, Group], held: Collection[str]) -> None:
-        """Of the leases in ``held``, addresses that no Service had before are new."""
-        known = frozenset().union(*(group.addresses for group in before.values()))
-        for name in held:
-            if name in after:
-                new = after[name].addresses - known
-                self._added[name] = (self._added.get(name, frozenset()) & after[name].addresses) | new
+    def replace_groups(self, groups: Mapping[str, Group], held: Collection[str]) -> None:
+        """The groups by lease. Of the leases in ``held``, addresses that no Service had before are new."""
+        known = frozenset().union(*(group.addresses for group in self._groups.values()))
+        self._groups = dict(groups)
+        none: frozenset[Address] = frozenset()
+        self._first = {
+            name: groups[name].addresses & self._first.get(name, none) | (groups[name].addresses - known if name in held else none)
+            for name in groups.keys() & {*held, *self._first}
+        }
 
     def includes(self, name: str, address: Address) -> bool:
         """Whether the claim of ``address`` by the lease ``name`` is the first."""
-        return name in self._created or address in self._added.get(name, ())
+        return address in self._first.get(name, ())

@@ -91,6 +91,8 @@ class Responder:
         revision = 0
         if answers is not None and (answers.link.name, answers.link.mac) != (link.name, link.mac):
             self._forget(answers)
+            tables = (answers.ipv4, answers.ipv6)
+            self._to_probe |= {one.address for table in tables for one in table.values() if one.probes is not None}
             revision = answers.revision + 1
             answers = None
         if answers is None:

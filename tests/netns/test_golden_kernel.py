@@ -11,7 +11,7 @@ import pytest
 from netlab.namespaces import Namespace, Network
 
 from tests.golden.build import CASES
-from tests.golden.corpus import CLIENT, CLIENT6, CLIENT_LL, NODE, VIP6, Case, Frame, solicit, who_has
+from tests.golden.corpus import CLIENT, CLIENT6, CLIENT_LL, ETHERNET, NODE, VIP6, Case, Frame, solicit, who_has
 from tests.golden.differences import DIFFERENCES
 from tests.netns.stand import Tap, Taps
 
@@ -33,6 +33,8 @@ def why_skipped(case: Case) -> str | None:
         return "several links"
     if any("probe" in claim or "deadline" in claim for claim in case.claims):
         return "the kernel knows neither deadlines nor addresses that are held back"
+    if case.linktype != ETHERNET:
+        return "the same frames as Ethernet are other cases"
     if case.answer_limit:
         return "the kernel answers without limit"
     if any(len(one.octets) < SHORTEST for one in case.frames):

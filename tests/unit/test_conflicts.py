@@ -28,13 +28,14 @@ def test_a_conflict_begins_once_with_each_stranger_and_anew_after_peace() -> Non
     assert conflicts.note(record(last=2.5 * CONFLICT_MEMORY, mac=OTHER))
 
 
-def test_a_conflict_is_shown_for_a_while_and_as_long_as_it_holds_back() -> None:
+def test_a_conflict_is_shown_for_a_while_even_if_it_was_held_back_when_its_claim_went() -> None:
     conflicts = Conflicts()
     conflicts.note(record())
     conflicts.note(record(address=B, held_back=True))
     assert conflicts.of(A, 3.0) == (ConflictStatus("eth0", "02:00:00:00:00:01", 3, 3.0),)
     assert conflicts.of(A, CONFLICT_MEMORY + 1) == ()
-    assert conflicts.of(B, CONFLICT_MEMORY + 1)[0].held_back
+    assert conflicts.of(B, CONFLICT_MEMORY)[0].held_back
+    assert conflicts.of(B, CONFLICT_MEMORY + 1) == ()
     conflicts.keep([A])
     assert conflicts.of(B, 1.0) == ()
     assert conflicts.of(A, 1.0)

@@ -739,6 +739,14 @@ def test_an_address_added_to_a_held_lease_is_probed_for_unless_a_service_had_it(
     assert probes(bench)[new], "it was nobody's in between"
 
 
+def test_an_address_that_moves_to_a_created_lease_is_not_probed_for() -> None:
+    bench = holding()
+    assert probes(bench) == {VIP_A: True, VIP_B: True}
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B)), bench.now)
+    bench.run(1.0)
+    assert probes(bench) == {VIP_A: True, VIP_B: False}
+
+
 def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
     bench = holding()
     bench.controller.replace_devices((), bench.now)

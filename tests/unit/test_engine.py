@@ -700,3 +700,12 @@ def test_what_was_judged_may_be_sent_until_a_deadline_comes() -> None:
     responder.replace_claims(claim_set(claim(A4, deadline=30.0), generation=2), 25.0)
     assert responder.may_send(29.0, 29.9)
     assert not responder.may_send(29.9, 30.0)
+
+
+def test_an_address_held_back_on_one_link_stays_so_when_that_link_gets_another_mac() -> None:
+    responder = probing(claim(A4, "eth0", "eth1"))
+    announce(responder, 0.1)
+    assert judge(responder, arp_frame(spa=A4), 0.1) is Verdict.CONFLICT
+    announce(responder, 1.0)
+    responder.replace_links([replace(ETH0, mac=b"\2\0\0\0\0\x77"), ETH1], 1.0)
+    assert judge(responder, arp_frame(), 1.0) is Verdict.PROBING
