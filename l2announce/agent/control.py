@@ -10,9 +10,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from l2announce.agent.conflicts import Conflicts
+from l2announce.agent.explain import explain
 from l2announce.agent.responder_child import ResponderChild
+from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
-from l2announce.agent.status import AnswerRecords, node_status, serve_status
+from l2announce.agent.status import AnswerRecords, node_status
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
 from l2announce.errors import ChannelError
@@ -21,9 +23,9 @@ from l2announce.kernel.devices import Devices
 from l2announce.model.address import format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import LeaseWrite, Written
-from l2announce.model.objects import ObjectProblem
+from l2announce.model.objects import NamespacedName, ObjectProblem
 from l2announce.model.report import Report
-from l2announce.model.status import NodeStatus
+from l2announce.model.status import Explanation, NodeStatus
 from l2announce.wire.messages import encode_claims
 
 STOP_LIMIT = 0.9
@@ -60,7 +62,7 @@ class ControlProcess:
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._stop, signal.Signals(signum).name)
         self._loop.add_reader(self._channel.fileno(), self._read_channel)
-        server = await serve_status(self._settings.state_socket, self._status)
+        server = await serve_state(self._settings.state_socket, self._answer)
         log.info(
             "agent started",
             extra={
@@ -258,8 +260,19 @@ class ControlProcess:
             return "NotSelected"
         return f"HeldBy={elector.holder}" if elector.holder not in (None, self._settings.node_name) else "DeadlinePassed"
 
-    def _status(self) -> NodeStatus:
-        return node_status(self._controller, self._records, self._clock.now(), self._conflicts)
+    def _answer(self, question: str) -> NodeStatus | Explanation:
+        """What the state socket is asked."""
+        now = self._clock.now()
+        match question.split():
+            case ["status"]:
+                return node_status(self._controller, self._records, now, self._conflicts)
+            case ["explain", service]:
+                namespace, _, name = service.partition("/")
+                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now)
+        return Explanation(
+            self._settings.node_name,
+            refused=f"{question[:40]!r}: this agent does not understand that; use the l2announce of its version",
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task whose failure ends the process: there is no half an agent."""

@@ -1,19 +1,13 @@
-"""The state of one agent as a document, and the socket that hands it out."""
+"""The state of one agent as a document."""
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-
-import msgspec
 
 from l2announce import __version__
 from l2announce.agent.conflicts import Conflicts
 from l2announce.control.controller import Controller
 from l2announce.control.groups import Group
 from l2announce.control.guard import Guarded
-from l2announce.errors import ConfigurationError
 from l2announce.model.address import NEVER, Address, Instant, format_mac
 from l2announce.model.lease import INTERFACES_ANNOTATION
 from l2announce.model.objects import NamespacedName
@@ -117,23 +111,3 @@ def _address_status(
         announcements=sum(record.announcements for record in here),
         guarded=guarded.reason.value if guarded else "",
     )
-
-
-async def serve_status(path: Path, make: Callable[[], NodeStatus]) -> asyncio.Server:
-    """Hand the document, as JSON, to everyone who connects to the socket at ``path``; readable by its owner alone."""
-
-    async def hand_out(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            writer.write(msgspec.json.encode(make()))
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    try:
-        server = await asyncio.start_unix_server(hand_out, path=str(path))
-    except OSError as err:
-        raise ConfigurationError(f"--state-socket {path}: cannot listen there: {err.strerror}") from err
-    path.chmod(0o600)
-    return server

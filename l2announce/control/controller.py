@@ -265,6 +265,11 @@ class Controller:
         """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
         return self._leases.holder(name, now)
 
+    @property
+    def cluster(self) -> ClusterState:
+        """The objects as last seen; empty before that."""
+        return self._state or ClusterState()
+
     def addresses_of(self, service: NamespacedName) -> tuple[Address, ...]:
         """The addresses of a Service, external IPs first, each once."""
         known = self._state.services.get(service) if self._state else None
@@ -323,8 +328,7 @@ class Controller:
         self._judge_all(now)
 
     def _guard_list(self) -> GuardList:
-        state = self._state or ClusterState()
-        return guard_list(self.node_name, self.devices, state.nodes.values(), state.api_servers)
+        return guard_list(self.node_name, self.devices, self.cluster.nodes.values(), self.cluster.api_servers)
 
     def _claims_of(self, name: str, deadline: Instant) -> tuple[Claim, ...]:
         with_carrier = self.gate.links_with_carrier()
