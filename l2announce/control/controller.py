@@ -9,9 +9,10 @@ from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
-from l2announce.control.claims import claims_for
+from l2announce.control.claims import annotated, claims_for, of_groups
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
+from l2announce.control.eligibility import Eligibility, Interfaces
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
@@ -21,9 +22,10 @@ from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
 from l2announce.control.segments import Segments, segments
 from l2announce.control.wakeups import Wakeups
-from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
+from l2announce.model.address import FOREVER, NEVER, Address, Instant
 from l2announce.model.claim import Claim, ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.eligibility import EligibilitySettings
+from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
 from l2announce.model.report import Report
@@ -38,7 +40,13 @@ class Controller:
     """What this node should hold, may hold, and tells its responder to answer for."""
 
     def __init__(
-        self, node_name: str, timing: Timing, now: Instant, lease_name_style: LeaseNameStyle = "dot", device_patterns: Sequence[str] = ()
+        self,
+        node_name: str,
+        timing: Timing,
+        now: Instant,
+        lease_name_style: LeaseNameStyle = "dot",
+        device_patterns: Sequence[str] = (),
+        eligibility: EligibilitySettings = EligibilitySettings(),  # noqa: B008 - frozen
     ) -> None:
         """``device_patterns`` are the expressions of --devices; ValueError when one does not compile."""
         self.node_name = node_name
@@ -55,6 +63,7 @@ class Controller:
         self._candidates: Candidates = candidate_devices((), self._patterns)
         self._guard = GuardList()
         self._segments = Segments()
+        self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period)
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._patience: dict[str, float] = {}
@@ -92,6 +101,7 @@ class Controller:
             name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
             for name, group in leases.groups.items()
         }
+        self.eligibility.replace_cluster(state, leases.groups, candidates, now)
         self._guard = self._guard_list()
         self._select(now)
 
@@ -102,6 +112,7 @@ class Controller:
         if (known := segments(self.devices)) != self._segments:
             self._segments = known
             self._choose_again()
+            self._judge_all(now)
         candidates, guard = candidate_devices(self.devices, self._patterns), self._guard_list()
         if candidates != self._candidates or guard != self._guard:
             self._candidates, self._guard = candidates, guard
@@ -169,7 +180,7 @@ class Controller:
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next."""
-        due = [self._wakeups.next(), self._member_wakeups.next()]
+        due = [self._wakeups.next(), self._member_wakeups.next(), self.eligibility.next_timer()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
         due.append(self._claims_due_at())
@@ -178,7 +189,7 @@ class Controller:
 
     def handle_timer(self, now: Instant) -> None:
         """Act on what is due: the gate, electors, expired leases of group members."""
-        if self._gate_was_open and not self.gate.is_open(now):
+        if self.eligibility.handle_timer(now) or (self._gate_was_open and not self.gate.is_open(now)):
             self._judge_all(now)
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
@@ -192,7 +203,7 @@ class Controller:
         """The lease writes to send now, at most one in flight for each lease. Call after every input."""
         touched, self._touched = self._touched, set()
         wanted = (self.electors[name].next_write(now) for name in sorted(touched))
-        writes = [self._annotated(write) for write in wanted if write is not None]
+        writes = [annotated(write, self.interfaces(write.name), self.gate.report) for write in wanted if write is not None]
         self._writing.update(write.name for write in writes)
         for write in writes:
             self._firsts.write_sent(write, self._leases.knows(write.name))
@@ -278,19 +289,14 @@ class Controller:
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
             return Blocker.GATE_CLOSED
-        if not self.gate.links_with_carrier() & {interface for wanted in self.wanted(name) for interface in wanted.interfaces}:
-            return Blocker.NO_CARRIER
+        if (blocker := self.eligibility.blocker(name, self.wanted(name), self._interfaces(), now)) is not None:
+            return blocker
         return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
 
     # -- deciding
 
-    def _annotated(self, write: LeaseWrite) -> LeaseWrite:
-        """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
-        if write.verb is Verb.RELEASE or self.gate.report is None:
-            return write
-        names = frozenset().union(*self.interfaces(write.name).values())
-        pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
-        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
+    def _interfaces(self) -> Interfaces:
+        return Interfaces(self.gate.links_with_carrier(), self._segments)
 
     @property
     def _extension_interval(self) -> float:
@@ -300,14 +306,8 @@ class Controller:
     def _select(self, now: Instant) -> None:
         if self._state is None:
             return
-        self.selection = select(self._state, self.node_name, self._candidates, self._guard)
-        by_service: dict[NamespacedName, list[Announcement]] = {}
-        for announcement in self.selection.announcements:
-            by_service.setdefault(announcement.service, []).append(announcement)
-        announcements = {
-            name: tuple(wanted for service in group.services for wanted in by_service.get(service, ()))
-            for name, group in self.groups.items()
-        }
+        self.selection = select(self._state, self.node_name, self._candidates, self._guard, self.eligibility.served)
+        announcements = of_groups(self.selection.announcements, self.groups)
         if any(announcements.get(name) != self._announcements.get(name) for name in self._held):
             self._claims_changed = True
         self._announcements = announcements
@@ -337,7 +337,8 @@ class Controller:
         """Tell the elector of one lease whether this node may hold it."""
         eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
         if eligible or name in self.electors:
-            self._elector(name, now).set_eligible(eligible, now, self._patience.get(name, 0.0))
+            handicap = self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
+            self._elector(name, now).set_eligible(eligible, now, self._patience.get(name, 0.0) + handicap)
             self._touched.add(name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:
