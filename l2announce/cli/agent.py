@@ -76,6 +76,8 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         name = str(key).replace("-", "_")
         if name not in known:
             raise ConfigurationError(f"--config {path}: unknown key {key!r}; keys are {', '.join(sorted(flags))}")
+        if name == "subnet_match" and value is False:
+            value = "off"  # which is a boolean to YAML
         defaults[name] = _as_typed(path, key, value, many=name == "devices")
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path

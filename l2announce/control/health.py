@@ -43,13 +43,6 @@ def gravities(state: ClusterState, settings: EligibilitySettings) -> dict[str, G
     return {name: grave for name, grave in found.items() if grave}
 
 
-def blocker_of(node: Node, grave: Gravity) -> Blocker:
-    """The word for a gravity other than NONE of this node."""
-    if grave is not Gravity.SET_ASIDE:
-        return Blocker.NODE_UNHEALTHY
-    return Blocker.CORDONED if node.unschedulable else Blocker.EXCLUDED
-
-
 class NodeHealth:
     """The gravity of every node at a moment, with the grace period of its conditions. Sans-IO."""
 
@@ -87,7 +80,9 @@ class NodeHealth:
     def blocker(self, name: str, now: Instant) -> Blocker | None:
         """The word for what counts for the node now."""
         grave = self.gravity(name, now)
-        return blocker_of(self._nodes[name], grave) if grave else None
+        if grave is Gravity.SET_ASIDE:
+            return Blocker.CORDONED if _is_cordoned(self._nodes[name], self._settings) else Blocker.EXCLUDED
+        return Blocker.NODE_UNHEALTHY if grave else None
 
     def next_timer(self) -> Instant | None:
         """When the conditions of some node begin to count."""
@@ -102,7 +97,10 @@ def _has_bad_conditions(node: Node) -> bool:
     return node.ready in ("False", "Unknown") or node.network_unavailable
 
 
+def _is_cordoned(node: Node, settings: EligibilitySettings) -> bool:
+    return node.unschedulable and settings.on_cordon == "withdraw"
+
+
 def _set_aside(node: Node, settings: EligibilitySettings) -> Gravity:
-    cordoned = node.unschedulable and settings.on_cordon == "withdraw"
-    excluded = EXCLUDE_LABEL in node.labels and settings.on_exclude_label == "withdraw"
-    return Gravity.SET_ASIDE if cordoned or excluded else Gravity.NONE
+    is_excluded = EXCLUDE_LABEL in node.labels and settings.on_exclude_label == "withdraw"
+    return Gravity.SET_ASIDE if is_excluded or _is_cordoned(node, settings) else Gravity.NONE
