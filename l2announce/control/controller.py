@@ -63,7 +63,7 @@ class Controller:
         self._candidates: Candidates = candidate_devices((), self._patterns)
         self._guard = GuardList()
         self._segments = Segments()
-        self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period)
+        self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._patience: dict[str, float] = {}

@@ -15,7 +15,7 @@ from l2announce.control.health import Gravity, NodeHealth, gravities
 from l2announce.control.policy import Announcement
 from l2announce.control.segments import Segments
 from l2announce.control.services import locally_served
-from l2announce.model.address import Instant
+from l2announce.model.address import FOREVER, NEVER, Instant
 from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.objects import ClusterState, NamespacedName
 
@@ -50,6 +50,8 @@ class Eligibility:
         self._health = NodeHealth(settings)
         self._endpoints = LocalEndpoints()
         self._able: dict[str, frozenset[str]] = {}
+        self._least: dict[frozenset[str], Gravity] = {}
+        self._least_until = NEVER
         self.served: frozenset[NamespacedName] = frozenset()
         """The Services that this node can serve by endpoints of its own, or shall announce although nobody can."""
 
@@ -58,6 +60,7 @@ class Eligibility:
     ) -> None:
         """The objects of the cluster, and from these the group of each lease and the candidates of each group."""
         self._health.replace_nodes(state.nodes, now)
+        self._least_until = NEVER
         endpoints = self._endpoints = local_endpoints(state)
         self._able = {name: endpoints.able(group, candidates[group]) for name, group in groups.items()}
         self.served = locally_served(state.endpoints, self._node_name)
@@ -80,9 +83,9 @@ class Eligibility:
         if able and node not in able:
             return Blocker.NO_LOCAL_ENDPOINT
         own = self._health.gravity(node, now)
-        if own and any(self._health.gravity(other, now) < own for other in able):
-            return self._health.blocker(node, now)
-        return None
+        if not own:
+            return None
+        return self._health.blocker(node, now) if able and self._least_gravity(able, now) < own else None
 
     def handicap(self, wanted: Iterable[Announcement], here: Interfaces, now: Instant) -> float:
         """How many seconds longer this node waits before it takes a free lease: its conditions are bad but do not count yet, or the subnet
@@ -97,6 +100,16 @@ class Eligibility:
     def handle_timer(self, now: Instant) -> bool:
         """Whether time has changed answers since the last call."""
         return self._health.handle_timer(now)
+
+    def _least_gravity(self, names: frozenset[str], now: Instant) -> Gravity:
+        """The gravity of the best of them. Remembered until something changes: many groups have the same candidates."""
+        if now >= self._least_until:
+            self._least.clear()
+            at = self._health.next_timer()
+            self._least_until = FOREVER if at is None else at
+        if (least := self._least.get(names)) is None:
+            least = self._least[names] = min(self._health.gravity(name, now) for name in names)
+        return least
 
 
 def _best(names: frozenset[str], grave: Mapping[str, Gravity]) -> frozenset[str]:
