@@ -15,6 +15,7 @@ from l2announce.agent.settings import Settings
 from l2announce.agent.status import AnswerRecords, node_status, serve_status
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
+from l2announce.control.services import Reason
 from l2announce.errors import ChannelError
 from l2announce.kernel.channel import Channel
 from l2announce.kernel.devices import Devices
@@ -251,7 +252,9 @@ class ControlProcess:
 
     def _why(self, name: str) -> str:
         if not self._controller.stopping and not self._controller.wanted(name):
-            return "NotSelected"
+            group = self._controller.groups.get(name)
+            refusal = self._controller.selection.refusals.get(group.deciding_service) if group else None
+            return refusal.value if refusal is Reason.NO_LOCAL_ENDPOINT else "NotSelected"
         blocker = self._controller.blocker(name, self._clock.now())
         if blocker is not None:
             return blocker.value

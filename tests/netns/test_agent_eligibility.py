@@ -57,6 +57,11 @@ def reason(cluster: Cluster, name: str) -> str:
     return cluster.service(name, WEB).reason
 
 
+def why_not_any_more(cluster: Cluster, name: str) -> list[str]:
+    """Why a node stopped announcing, by its log."""
+    return [entry["why"] for entry in cluster.log_entries(name) if entry["message"] == "no longer announcing"]
+
+
 def test_the_address_follows_the_only_endpoint(cluster: Cluster) -> None:
     cluster.write("web.yaml", service(WEB, IPV4, externalTrafficPolicy="Local"))
     cluster.write("endpoints.yaml", endpoints(endpoint("n1")))
@@ -78,6 +83,8 @@ def test_the_address_follows_the_only_endpoint(cluster: Cluster) -> None:
     asker.wait_asked(50)
     assert asker.owners(IPV4) == [cluster.mac("n1"), cluster.mac("n2")]
     cluster.wait_status("n1", lambda _: reason(cluster, "n1") == "NoLocalEndpoint", "to say why")
+
+    assert why_not_any_more(cluster, "n1") == ["NoLocalEndpoint"]
 
     # None anywhere: nobody would serve what clients send, so nobody answers.
     cluster.write("endpoints.yaml", endpoints(endpoint("n1", ready=False), endpoint("n2", ready=False)))
