@@ -298,11 +298,6 @@ class Controller:
     def _interfaces(self) -> Interfaces:
         return Interfaces(self.gate.links_with_carrier(), self._segments)
 
-    @property
-    def _extension_interval(self) -> float:
-        """For how long extensions of deadlines are gathered: short against the time that a renewal leaves to the old deadline."""
-        return self.timing.renew_deadline / 10
-
     def _select(self, now: Instant) -> None:
         if self._state is None:
             return
@@ -394,11 +389,12 @@ class Controller:
         """When the next claim set is to go; FOREVER when nothing changed or something is unseen.
 
         What was won or lost goes at once, but not so soon after the last set that making sets, which are whole, would be most of the work:
-        a thousand leases won one after the other are then some fifty sets, not a thousand.
+        a thousand leases won one after the other are then some fifty sets, not a thousand. Extensions are gathered for a time that is short
+        against what a renewal leaves to the old deadline.
         """
         if not self.is_ready or not (self._claims_changed or self._deadlines_changed):
             return FOREVER
-        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self._extension_interval
+        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self.timing.renew_deadline / 10
         at = self._sent_at + gathering
         return max(at, self._adopting_until())
 

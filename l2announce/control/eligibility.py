@@ -36,7 +36,9 @@ def fit(
     """Those candidates of each group (see placement.py) that should come first, as far as the objects tell: they can serve it and are best
     off, with no grace for bad conditions. Never empty where ``candidates`` are not."""
     endpoints, grave = local_endpoints(state), gravities(state, settings)
-    return {group: _best(endpoints.able(group, names), grave) for group, names in candidates.items()}
+    able = {group: endpoints.able(group, names) for group, names in candidates.items()}
+    best = {names: _best(names, grave) for names in frozenset(able.values())}  # many groups have the same candidates
+    return {group: best[names] for group, names in able.items()}
 
 
 class Eligibility:
