@@ -131,3 +131,21 @@ def test_a_node_that_is_not_ready_hands_over_unless_all_are(cluster: Cluster, mo
     cluster.wait_status(first, lambda _: reason(cluster, first) == f"HeldBy={heir}", "to be a candidate again")
     asker.wait_asked(100)
     assert asker.owners(IPV4) == [cluster.mac(first), cluster.mac(heir)]
+
+
+def test_an_address_that_needs_its_subnet(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L2ANNOUNCE_SUBNET_MATCH", "require")
+    elsewhere = "198.51.100.10"
+    cluster.write("web.yaml", service(WEB, elsewhere))
+    cluster.start("n1", "n2")
+    for name in ("n1", "n2"):
+        cluster.wait_status(name, lambda _, name=name: reason(cluster, name) == "NoSubnet", "to say why")
+    asker = cluster.ask(elsewhere)
+    asker.wait_asked(50)
+    assert not asker.of(elsewhere)
+    cluster.agents["n2"].namespace.address("eth0", "198.51.100.102/24")
+    asker.wait_answer(elsewhere, cluster.mac("n2"))
+    assert cluster.wait_holder(WEB) == "n2"
+    assert reason(cluster, "n1") == "NoSubnet"
+    asker.wait_asked(50)
+    assert asker.owners(elsewhere) == [cluster.mac("n2")]
