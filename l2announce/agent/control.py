@@ -17,6 +17,7 @@ from l2announce.agent.settings import Settings
 from l2announce.agent.status import AnswerRecords, node_status
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
+from l2announce.control.services import Reason
 from l2announce.errors import ChannelError
 from l2announce.kernel.channel import Channel
 from l2announce.kernel.devices import Devices
@@ -44,7 +45,9 @@ class ControlProcess:
         self._clock = clock
         self._child = child
         self._channel: Channel = child.channel
-        self._controller = Controller(settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices)
+        self._controller = Controller(
+            settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices, settings.eligibility
+        )
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -251,7 +254,9 @@ class ControlProcess:
 
     def _why(self, name: str) -> str:
         if not self._controller.stopping and not self._controller.wanted(name):
-            return "NotSelected"
+            group = self._controller.groups.get(name)
+            refusal = self._controller.selection.refusals.get(group.deciding_service) if group else None
+            return refusal.value if refusal is Reason.NO_LOCAL_ENDPOINT else "NotSelected"
         blocker = self._controller.blocker(name, self._clock.now())
         if blocker is not None:
             return blocker.value

@@ -24,8 +24,10 @@ def explain(controller: Controller, records: AnswerRecords, conflicts: Conflicts
     here = found or ServiceStatus(str(service), reason="NoAddress")
     reasons = [NodeReason(controller.node_name, own_reason(here), seen=True)]
     for name in state.nodes.keys() - {controller.node_name}:
-        refusal = refusal_by_objects(state, name, known)
-        reasons.append(NodeReason(name, refusal.value if refusal else _reason_elsewhere(name, here.holder)))
+        why = refusal_by_objects(state, name, known) or (
+            controller.eligibility.blocker_of_node(here.lease, name, now) if here.lease else None
+        )
+        reasons.append(NodeReason(name, why.value if why else _reason_elsewhere(name, here.holder)))
     return Explanation(controller.node_name, here, tuple(sorted(reasons, key=lambda each: each.node)))
 
 

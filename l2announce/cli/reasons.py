@@ -12,7 +12,14 @@ class Meaning(NamedTuple):
 
 
 REASONS = {
-    "Announces": Meaning("holds the lease, and answers", "none"),
+    "HeldBy": Meaning(
+        "another node holds the lease and answers",
+        "none; ask that node",
+    ),
+    "Announces": Meaning(
+        "holds the lease, and answers",
+        "none",
+    ),
     "Unknown": Meaning(
         "nobody holds the lease, and the objects mean this node to take it; what keeps it from doing so, it alone knows",
         "run the command on that node: is an agent there?",
@@ -20,10 +27,6 @@ REASONS = {
     "Conflict": Meaning(
         "a stranger has every address of the Service that this node would announce, so they are held back",
         "take the address off that host; `l2announce who ADDRESS` has its MAC",
-    ),
-    "HeldBy": Meaning(
-        "another node holds the lease and answers",
-        "none; ask that node",
     ),
     "Electing": Meaning(
         "nobody holds the lease as far as this node has seen; it is about to be taken",
@@ -71,12 +74,31 @@ REASONS = {
     ),
     "NoInterface": Meaning(
         "no usable interface of this node is chosen by the policies",
-        "compare `spec.interfaces` and `--devices` with `ip link`; a port of a bridge or bond is not used, its master is; "
-        "an interface that is down is not detected",
+        "compare `spec.interfaces` and `--devices` with `ip link`; a port of a bridge or bond is not used, its master is; an "
+        "interface that is down is not detected",
     ),
     "NoLocalEndpoint": Meaning(
-        "`externalTrafficPolicy` is Local and no ready endpoint runs on this node",
-        "none, if another node has one; else mend the endpoints, or use Cluster",
+        "`externalTrafficPolicy` is Local and no endpoint that takes traffic runs on this node; or, of Services that share "
+        "the lease, another node can serve more",
+        "none, if another node has one; else mend the endpoints, use Cluster, or `--on-no-endpoints keep`",
+    ),
+    "NodeUnhealthy": Meaning(
+        "for longer than `--node-grace` the Node is not ready or its network is unavailable; or it has the taint "
+        "`node.kubernetes.io/out-of-service`, or is being deleted. Another candidate is better off",
+        "`kubectl describe node`; mend the node",
+    ),
+    "Cordoned": Meaning(
+        "the Node is unschedulable and the agent runs with `--on-cordon withdraw`. Another candidate is better off",
+        "`kubectl uncordon`",
+    ),
+    "Excluded": Meaning(
+        "the Node has the label `node.kubernetes.io/exclude-from-external-load-balancers` and the agent runs with "
+        "`--on-exclude-label withdraw`. Another candidate is better off",
+        "remove the label",
+    ),
+    "NoSubnet": Meaning(
+        "with `--subnet-match require`: an address lies in no connected subnet of the interfaces with carrier that would announce it",
+        "compare the address with `ip route`; correct the address, the policy's interfaces or the flag",
     ),
     "Guarded": Meaning(
         "every address of the Service that policies choose is one that is never announced: of a node, a gateway, the API server, a subnet",

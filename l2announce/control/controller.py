@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
-from l2announce.control.claims import claims_for
+from l2announce.control.claims import annotated, claims_for, of_groups
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
+from l2announce.control.eligibility import Eligibility, Interfaces
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
@@ -22,9 +23,10 @@ from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
 from l2announce.control.segments import Segments, segments
 from l2announce.control.wakeups import Wakeups
-from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
+from l2announce.model.address import FOREVER, NEVER, Address, Instant
 from l2announce.model.claim import Claim, ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.eligibility import EligibilitySettings
+from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
 from l2announce.model.report import Report
@@ -39,7 +41,13 @@ class Controller:
     """What this node should hold, may hold, and tells its responder to answer for."""
 
     def __init__(
-        self, node_name: str, timing: Timing, now: Instant, lease_name_style: LeaseNameStyle = "dot", device_patterns: Sequence[str] = ()
+        self,
+        node_name: str,
+        timing: Timing,
+        now: Instant,
+        lease_name_style: LeaseNameStyle = "dot",
+        device_patterns: Sequence[str] = (),
+        eligibility: EligibilitySettings = EligibilitySettings(),  # noqa: B008 - frozen
     ) -> None:
         """``device_patterns`` are the expressions of --devices; ValueError when one does not compile."""
         self.node_name = node_name
@@ -56,6 +64,7 @@ class Controller:
         self._candidates: Candidates = candidate_devices((), self._patterns)
         self._guard = GuardList()
         self._segments = Segments()
+        self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._patience: dict[str, float] = {}
@@ -93,6 +102,7 @@ class Controller:
             name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
             for name, group in leases.groups.items()
         }
+        self.eligibility.replace_cluster(state, leases.groups, candidates, now)
         self._guard = self._guard_list()
         self._select(now)
 
@@ -103,6 +113,7 @@ class Controller:
         if (known := segments(self.devices)) != self._segments:
             self._segments = known
             self._choose_again()
+            self._judge_all(now)
         candidates, guard = candidate_devices(self.devices, self._patterns), self._guard_list()
         if candidates != self._candidates or guard != self._guard:
             self._candidates, self._guard = candidates, guard
@@ -171,7 +182,7 @@ class Controller:
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next."""
-        due = [self._wakeups.next(), self._member_wakeups.next()]
+        due = [self._wakeups.next(), self._member_wakeups.next(), self.eligibility.next_timer()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
         due.append(self._claims_due_at())
@@ -180,7 +191,7 @@ class Controller:
 
     def handle_timer(self, now: Instant) -> None:
         """Act on what is due: the gate, electors, expired leases of group members."""
-        if self._gate_was_open and not self.gate.is_open(now):
+        if self.eligibility.handle_timer(now) or (self._gate_was_open and not self.gate.is_open(now)):
             self._judge_all(now)
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
@@ -291,37 +302,24 @@ class Controller:
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
             return Blocker.GATE_CLOSED
-        if not self.gate.links_with_carrier() & {interface for wanted in self.wanted(name) for interface in wanted.interfaces}:
-            return Blocker.NO_CARRIER
+        if (blocker := self.eligibility.blocker(name, self.wanted(name), self._interfaces(), now)) is not None:
+            return blocker
         return Blocker.MEMBER_HELD_ELSEWHERE if name not in self._held and self._foreign_member(name, now) else None
 
     # -- deciding
 
-    def _annotated(self, write: LeaseWrite) -> LeaseWrite:
-        """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
-        if write.verb is Verb.RELEASE or self.gate.report is None:
-            return write
-        names = frozenset().union(*self.interfaces(self._members.deciding(write.name) or write.name).values())
-        pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
-        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)} | self._members.annotations(write.name, self._held))
+    def _interfaces(self) -> Interfaces:
+        return Interfaces(self.gate.links_with_carrier(), self._segments)
 
-    @property
-    def _extension_interval(self) -> float:
-        """For how long extensions of deadlines are gathered: short against the time that a renewal leaves to the old deadline."""
-        return self.timing.renew_deadline / 10
+    def _annotated(self, write: LeaseWrite) -> LeaseWrite:
+        where = self.interfaces(self._members.deciding(write.name) or write.name)
+        return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._held))
 
     def _select(self, now: Instant) -> None:
         if self._state is None:
             return
-        self.selection = select(self._state, self.node_name, self._candidates, self._guard)
-        by_service: dict[NamespacedName, list[Announcement]] = {}
-        for announcement in self.selection.announcements:
-            by_service.setdefault(announcement.service, []).append(announcement)
-        announcements = {
-            name: tuple(wanted for service in group.services for wanted in by_service.get(service, ()))
-            for name, group in self.groups.items()
-        }
-        announcements |= {name: tuple(by_service.get(self._members.service(name), ())) for name in self._members.names}
+        self.selection = select(self._state, self.node_name, self._candidates, self._guard, self.eligibility.served)
+        announcements = of_groups(self.selection.announcements, self.groups | self._members.alone)
         if any(announcements.get(name) != self._announcements.get(name) for name in self._held):
             self._claims_changed = True
         self._announcements = announcements
@@ -378,6 +376,7 @@ class Controller:
             patience = -self.timing.lease_duration if self._members.was_followers(name) else 0.0
         else:
             eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
+            patience += self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
         if eligible or name in self.electors:
             self._elector(name, now).set_eligible(eligible, now, patience)
             self._touched.add(name)
@@ -444,11 +443,12 @@ class Controller:
         """When the next claim set is to go; FOREVER when nothing changed or something is unseen.
 
         What was won or lost goes at once, but not so soon after the last set that making sets, which are whole, would be most of the work:
-        a thousand leases won one after the other are then some fifty sets, not a thousand.
+        a thousand leases won one after the other are then some fifty sets, not a thousand. Extensions are gathered for a time that is short
+        against what a renewal leaves to the old deadline.
         """
         if not self.is_ready or not (self._claims_changed or self._deadlines_changed):
             return FOREVER
-        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self._extension_interval
+        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self.timing.renew_deadline / 10
         at = self._sent_at + gathering
         return max(at, self._adopting_until())
 

@@ -1,11 +1,12 @@
 """Why a node does not announce a Service, as far as the cluster's objects tell: for nodes other than this one.
 
-What only that node knows (its interfaces, its responder, what it guards) is not here; selection itself is in policy.py.
+What only that node knows (its interfaces, its responder, what it guards) is not here; its health and its endpoints are in eligibility.py,
+selection itself is in policy.py.
 """
 
 from l2announce.control.policy import check_policies, matching_policies
 from l2announce.control.selector import matches
-from l2announce.control.services import Announceable, Reason, announceable, locally_served, node_exposure
+from l2announce.control.services import Announceable, Reason, announceable, node_exposure
 from l2announce.model.objects import ClusterState, Service
 
 
@@ -29,6 +30,4 @@ def refusal_by_objects(state: ClusterState, node_name: str, service: Service) ->
         meant = False
     if not meant:
         return Reason.NOT_FOR_THIS_NODE
-    if service.external_traffic_policy == "Local" and service.key not in locally_served(state.endpoints, node_name):
-        return Reason.NO_LOCAL_ENDPOINT
     return None

@@ -5,7 +5,7 @@ truth for each Service, and that a group which splits has its owner already. Whe
 answering for it until somebody holds the deciding lease.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from l2announce.control.groups import Group, LeaseNameStyle, lease_name
 from l2announce.control.observed import ObservedLeases
@@ -39,9 +39,9 @@ class Members:
                 self._services |= {name: named[name] for name in members}
 
     @property
-    def names(self) -> Set[str]:
-        """Every member's lease."""
-        return self._deciding.keys()
+    def alone(self) -> dict[str, Group]:
+        """Each member's lease with a group of its Service alone."""
+        return {name: Group((service,), frozenset()) for name, service in self._services.items()}
 
     def __contains__(self, name: object) -> bool:
         return name in self._deciding

@@ -90,6 +90,25 @@ def test_e2_planned_stop(seeds: Seeds) -> None:
         assert not overlaps(world), overlaps(world)
 
 
+def test_an_ill_holder_hands_over_and_is_not_missed(seeds: Seeds) -> None:
+    """Then all are ill: whoever holds goes on."""
+    for seed in seeds(20):
+        world, name, holder = calm(seed)
+        nodes = world.full.nodes
+        world.change(replace(world.full, nodes={**nodes, holder.name: replace(nodes[holder.name], out_of_service=True)}))
+        since = world.queue.now
+        world.run(world.timing.lease_duration)
+        heir = world.holder(name)
+        assert heir not in (None, holder.name), f"seed {seed}"
+        assert answering(world, name) == [heir], f"seed {seed}"
+        assert dark(world, name, since) < 2.0, f"seed {seed}"
+        world.change(replace(world.full, nodes={key: replace(node, out_of_service=True) for key, node in nodes.items()}))
+        since = world.queue.now
+        world.run(world.timing.lease_duration)
+        assert (world.holder(name), dark(world, name, since)) == (heir, 0.0), f"seed {seed}"
+        assert not overlaps(world), overlaps(world)
+
+
 def test_a_restart_of_control_is_not_noticed(seeds: Seeds) -> None:
     """The responder is adopted: no gap, no other holder, whatever its generation was."""
     for seed in seeds(40):

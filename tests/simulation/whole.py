@@ -14,7 +14,7 @@ from l2announce.model.address import BROADCAST_MAC, Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device, Link
-from l2announce.model.objects import AnnouncementPolicy, ClusterState, LabelSelector, NamespacedName, Service
+from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Service
 from l2announce.model.objects import Node as NodeObject
 from l2announce.model.report import Report
 from l2announce.model.timing import Timing
@@ -223,7 +223,8 @@ class WholeStorm(Storm):
     def __init__(self, world: WholeWorld) -> None:
         super().__init__(world)
         self._whole = world
-        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._drop_device, self._ask, self._part, self._join]
+        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._ail, self._localize, self._drop_device, self._ask]
+        self._faults += [self._part, self._join]
         self.found: list[str] = []
 
     def _kill_responder(self, node: Node) -> None:
@@ -265,6 +266,22 @@ class WholeStorm(Storm):
 
     def _relabel(self, node: Node) -> None:
         self._for_a_while(replace(self._whole.full, nodes={**self._whole.full.nodes, node.name: NodeObject(node.name)}))
+
+    def _ail(self, node: Node) -> None:
+        """Some nodes fall ill: by a condition, which counts later, or by what counts at once."""
+        ill = self._rng.choice((NodeObject("", ready="Unknown"), NodeObject("", out_of_service=True), NodeObject("", deleting=True)))
+        nodes = {
+            name: replace(ill, name=name, labels=known.labels) if name == node.name or self._rng.random() < 0.3 else known
+            for name, known in self._whole.full.nodes.items()
+        }
+        self._for_a_while(replace(self._whole.full, nodes=nodes))
+
+    def _localize(self, node: Node) -> None:
+        """Services become ones that need local endpoints, of which this node has one, and others have some, or none at all."""
+        services = {key: replace(service, external_traffic_policy="Local") for key, service in self._whole.full.services.items()}
+        on = [node.name, *self._rng.sample(list(self._whole.full.nodes), 1)]
+        endpoints = tuple(Endpoint(key, name) for key in services for name in on if self._rng.random() < 0.6)
+        self._for_a_while(replace(self._whole.full, services=services, endpoints=endpoints))
 
     def _drop_device(self, node: Node) -> None:
         assert isinstance(node, WholeNode)

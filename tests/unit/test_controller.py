@@ -10,8 +10,10 @@ import pytest
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
 from l2announce.control.election import State
+from l2announce.control.services import Reason
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
+from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.lease import FOLLOWS_ANNOTATION, INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import ConnectedRoute, Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
@@ -253,6 +255,85 @@ def test_an_endpoint_that_comes_brings_local_services() -> None:
     bench.controller.replace_cluster(replace(TWO, services=services, endpoints=(Endpoint(A, "n1"),)), bench.now)
     bench.settle()
     assert bench.claimed == {VIP_A}
+
+
+def unhealthy(*names: str) -> ClusterState:
+    """n1 and n2, of which some are not ready."""
+    labels = {"edge": "yes"}
+    return replace(TWO, nodes={name: Node(name, labels, ready="False" if name in names else "True") for name in ("n1", "n2")})
+
+
+def test_a_node_that_stays_unhealthy_stops_then_releases() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1"), bench.now)
+    bench.run(14.5)
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(1.0)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NODE_UNHEALTHY
+    assert bench.sent[-1].claims == ()
+    assert [write.verb for write in bench.writes[-2:]] == [Verb.RELEASE] * 2
+
+
+def test_health_is_woken_for() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1"), bench.now)
+    bench.settle()
+    due = bench.now + 15
+    bench.run(14.9)
+    assert bench.controller.next_timer() == pytest.approx(due)
+
+
+def test_nobody_gives_up_when_all_are_unhealthy() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1", "n2"), bench.now)
+    bench.run(30.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_an_unhealthy_node_waits_longer_for_a_free_lease() -> None:
+    taken = {}
+    for state in (unhealthy(), unhealthy("n1")):
+        bench = Bench(state)
+        bench.report(LINK, generation=-1)
+        start = bench.now
+        while not bench.look():
+            bench.now += 0.01
+            bench.report(LINK)
+        taken[state.nodes["n1"].ready] = bench.now - start
+    assert taken["True"] < 0.1
+    assert taken["False"] == pytest.approx(taken["True"] + Timing().retry_period / 2, abs=0.02)
+
+
+def test_a_route_that_goes_ends_what_must_match_a_subnet() -> None:
+    bench = Bench()
+    bench.controller = Controller("n1", Timing(), bench.now, eligibility=EligibilitySettings(subnet_match="require"))
+    with_route = replace(DEVICE, connected=(ConnectedRoute(ip_network("192.0.2.0/24")),))
+    bench.controller.replace_cluster(TWO, bench.now)
+    bench.controller.replace_devices((with_route,), bench.now)
+    bench.controller.leases_listed((), bench.now)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.controller.replace_devices((DEVICE,), bench.now)
+    bench.look()
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_SUBNET
+    assert bench.sent[-1].claims == ()
+    bench.controller.replace_devices((with_route,), bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_endpoints_of_a_group_are_elsewhere() -> None:
+    """n2 can serve both Services that share an address, so n1, which serves one, gives them up."""
+    services = {key: replace(service(key, VIP_A), external_traffic_policy="Local") for key in (A, B)}
+    state = replace(unhealthy(), services=services, endpoints=(Endpoint(A, "n1"), Endpoint(B, "n2")))
+    bench = holding(state)
+    assert bench.claimed == {VIP_A}
+    assert bench.controller.selection.refusals == {B: Reason.NO_LOCAL_ENDPOINT}
+    bench.controller.replace_cluster(replace(state, endpoints=(*state.endpoints, Endpoint(A, "n2"))), bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_LOCAL_ENDPOINT
+    bench.run(0.5)
+    assert bench.sent[-1].claims == ()
 
 
 def test_device_gone_and_back() -> None:

@@ -47,6 +47,12 @@ def test_each_node_has_one_reason() -> None:
     assert told(THREE) == {"n1": "Electing", "n2": "Unknown", "n3": "NodeSelector"}
 
 
+def test_endpoints_and_health_of_the_others_count() -> None:
+    local = replace(with_service(external_traffic_policy="Local"), endpoints=(Endpoint(A, "n1"),))
+    assert told(local) == {"n1": "Electing", "n2": "NoLocalEndpoint", "n3": "NodeSelector"}
+    assert told(replace(THREE, nodes=THREE.nodes | {"n2": replace(THREE.nodes["n2"], deleting=True)}))["n2"] == "NodeUnhealthy"
+
+
 def with_service(**fields: object) -> ClusterState:
     return replace(THREE, services={A: replace(THREE.services[A], **fields)})  # type: ignore[arg-type]
 
@@ -62,8 +68,6 @@ def with_service(**fields: object) -> ClusterState:
         (THREE, "n3", Reason.NODE_SELECTOR),
         (with_service(annotations={"service.cilium.io/node": "n1"}), "n2", Reason.NOT_FOR_THIS_NODE),
         (with_service(annotations={"service.cilium.io/node-selector": "((("}), "n2", Reason.NOT_FOR_THIS_NODE),
-        (with_service(external_traffic_policy="Local"), "n2", Reason.NO_LOCAL_ENDPOINT),
-        (replace(with_service(external_traffic_policy="Local"), endpoints=(Endpoint(A, "n2"),)), "n2", None),
         (THREE, "n2", None),
     ],
 )
