@@ -16,3 +16,7 @@ class Blocker(Enum):
     """No interface that the policies choose has carrier."""
     MEMBER_HELD_ELSEWHERE = "MemberHeldElsewhere"
     """Another node still holds the lease of a Service that shares an address with the deciding one."""
+    MOVING = "Moving"
+    """Somebody asked for it to be handed over."""
+    DRAINED = "Drained"
+    """The node is drained: ``l2announce drain --undo`` ends that."""

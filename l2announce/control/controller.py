@@ -17,17 +17,18 @@ from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
 from l2announce.control.observed import ObservedLeases
-from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
+from l2announce.control.preferences import preference_problems
 from l2announce.control.segments import Segments, segments
+from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
 from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
 from l2announce.model.claim import Claim, ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.lease import DRAIN_PREFIX, INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
 from l2announce.model.report import Report
-from l2announce.model.timing import RANK_STEP, Timing
+from l2announce.model.timing import Timing
 
 GATHER_PER_HUNDRED = 0.002
 """Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
@@ -57,9 +58,9 @@ class Controller:
         self._segments = Segments()
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
-        self._patience: dict[str, float] = {}
         self._groups_of_member: dict[str, str] = {}
         self._leases = ObservedLeases()
+        self.turns = Turns(node_name, timing, self._leases)
         self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
@@ -83,15 +84,11 @@ class Controller:
         leases = group_leases(shared_address_groups(state), self._style)
         self._firsts.groups_changed(self.groups, leases.groups, self._held)
         self.groups = leases.groups
-        self.problems = state.problems + clash_problems(leases)
+        self.problems = state.problems + clash_problems(leases) + preference_problems(state)
         self._groups_of_member = {
             lease_name(service, self._style): name for name, group in leases.groups.items() for service in group.services[1:]
         }
-        candidates = candidates_of_groups(leases.groups.values(), state)
-        self._patience = {
-            name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
-            for name, group in leases.groups.items()
-        }
+        self.turns.replace_groups(leases.groups, state)
         self._guard = self._guard_list()
         self._select(now)
 
@@ -136,6 +133,7 @@ class Controller:
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
+        self.turns.look_again()
         self._judge_all(now)
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
@@ -146,6 +144,10 @@ class Controller:
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
+            self._judge(name, now)
+        elif name.startswith(DRAIN_PREFIX):
+            self.turns.look_again()
+            self._judge_all(now)
         self._judge_group_of_member(name, now)
 
     def write_succeeded(self, name: str, lease: Lease, sent_at: Instant, now: Instant) -> None:
@@ -280,14 +282,16 @@ class Controller:
             return Blocker.GATE_CLOSED
         if not self.gate.links_with_carrier() & {interface for wanted in self.wanted(name) for interface in wanted.interfaces}:
             return Blocker.NO_CARRIER
-        return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
+        if self._foreign_member(name, now):
+            return Blocker.MEMBER_HELD_ELSEWHERE
+        return Blocker.DRAINED if self.node_name in self.turns.drained else Blocker.MOVING if self.turns.gives_away(name) else None
 
     # -- deciding
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
         if write.verb is Verb.RELEASE or self.gate.report is None:
-            return write
+            return replace(write, annotations=self.turns.parting_words(write.name)) if write.verb is Verb.RELEASE else write
         names = frozenset().union(*self.interfaces(write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
         return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
@@ -336,8 +340,13 @@ class Controller:
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
         eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
+        if eligible:
+            self.turns.ready(now)
         if eligible or name in self.electors:
-            self._elector(name, now).set_eligible(eligible, now, self._patience.get(name, 0.0))
+            elector = self._elector(name, now)
+            elector.set_eligible(eligible, now, self.turns.patience(name), self.turns.not_before(name))
+            if self.turns.refusal(name) is not None:
+                elector.renew_now(now)
             self._touched.add(name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:

@@ -71,6 +71,10 @@ LONGEST_LEASE = 3600.0
 RANK_STEP = 0.05
 """How much longer the next candidate in rank waits before it takes a free lease."""
 
+START_SPREAD = 2.0
+"""Seconds, from when an agent is ready, in which it leaves leases that it never saw held to their first choice. Agents that are started
+together, by a rollout or when power returns, are ready within that time of each other; without it the first would take nearly all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
