@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from netlab.namespaces import Network
-from netlab.segment import build_segment
+from netlab.segment import Segment
 from netlab.waiting import wait_until
 
 from tests.netns.agents_stand import PATIENCE, WEB, Cluster, service
@@ -15,18 +14,19 @@ from tests.netns.agents_stand import PATIENCE, WEB, Cluster, service
 NODES = ("n1", "n2", "n3")
 MOVE_BOUND = 0.5
 """Seconds without an answer while an address is handed over, on a busy machine; four messages on a quiet one."""
-MANY = {f"default/s{number}": f"10.99.0.{100 + number}" for number in range(30)}
+MANY = {f"default/s{number}": f"10.99.0.{150 + number}" for number in range(30)}
+
+
+pytestmark = pytest.mark.netns
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with Network() as network:
-        segment = build_segment(network)
-        network.wait_ready()
-        cluster = Cluster(segment, tmp_path)
-        cluster.write_usual(*NODES)
-        yield cluster
-        cluster.close()
+def cluster(segment: Segment, tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes, the usual objects, no agent yet."""
+    made = Cluster(segment, tmp_path)
+    made.write_usual(*NODES)
+    yield made
+    made.close()
 
 
 def tool(cluster: Cluster, *arguments: str, check: bool = True) -> tuple[int, str]:
