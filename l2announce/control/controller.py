@@ -19,6 +19,7 @@ from l2announce.control.guard import GuardList, guard_list
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.policy import Announcement, Selection, select
 from l2announce.control.preferences import preference_problems
+from l2announce.control.pulls import Pulls
 from l2announce.control.segments import Segments, segments
 from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
@@ -61,6 +62,7 @@ class Controller:
         self._groups_of_member: dict[str, str] = {}
         self._leases = ObservedLeases()
         self.turns = Turns(node_name, timing, self._leases)
+        self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
@@ -174,7 +176,7 @@ class Controller:
         due = [self._wakeups.next(), self._member_wakeups.next()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
-        due.append(self._claims_due_at())
+        due += [self._claims_due_at(), self._pulls.next_timer()]
         at = min(at for at in due if at is not None)
         return None if at == FOREVER else at
 
@@ -201,6 +203,10 @@ class Controller:
         for name in touched:
             self._follow(name)
         return writes
+
+    def next_requests(self, now: Instant) -> list[LeaseWrite]:
+        """Annotations to write now on leases of others, to be given them. The outcome is not reported: the watch shows it."""
+        return [] if self.stopping else self._pulls.next_requests(self.electors, now)
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         """The claim set to send to the responder now; None when it needs none. Call after ``next_writes``.

@@ -5,21 +5,23 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from l2announce.control.groups import lease_name
+from l2announce.control.preferences import PREEMPT_ANNOTATION, PREFERRED_NODES_ANNOTATION
 from l2announce.model.lease import ANYBODY, MOVE_TO
 from l2announce.model.objects import NamespacedName, Service
-from l2announce.model.timing import START_SPREAD, Timing
+from l2announce.model.timing import HOLD_DOWN, START_SPREAD, Timing
 from tests.simulation.conftest import Seeds
 from tests.simulation.whole import WholeWorld
 from tests.simulation.world import Plan, excess_writes, overlaps
 
 GROUPS = 30
+TIMING = Timing(5.0, 2.0, 1.0)
 HANDOVER = 0.3
 """Seconds: the messages of the simulated network and channel take up to 10 and 2 ms each, timers up to 1 ms more."""
 
 
-def many(seed: int, nodes: int = 3) -> WholeWorld:
+def many(seed: int, nodes: int = 3, timing: Timing = TIMING) -> WholeWorld:
     """A calm cluster with many groups, nothing started."""
-    world = WholeWorld(seed, Plan(nodes=nodes, rates=(0.9995, 1.0005), timing=Timing(5.0, 2.0, 1.0)))
+    world = WholeWorld(seed, Plan(nodes=nodes, rates=(0.9995, 1.0005), timing=timing))
     keys = [NamespacedName("shop", f"s{number}") for number in range(GROUPS)]
     found = {key: IPv4Address(f"192.0.2.{number + 1}") for number, key in enumerate(keys)}
     services = {key: Service(key, type="LoadBalancer", load_balancer_ips=(address,)) for key, address in found.items()}
@@ -118,6 +120,54 @@ def test_a_move_to_a_stranger_is_refused_and_costs_nothing(seeds: Seeds) -> None
         world.run(0.5)
         assert MOVE_TO not in world.store.leases[name].annotations, f"seed {seed}"
         assert (world.holder(name), dark(world, name, since)) == (source, 0.0), f"seed {seed}"
+
+
+def test_a_preferred_node_gets_its_service_back(seeds: Seeds) -> None:
+    """It has to have been back for a while; without preempt it does not ask."""
+    for seed in seeds(20):
+        world = many(seed)
+        key = world.rng.choice(list(world.full.services))
+        name, preempt = lease_name(key, "dot"), seed % 2 == 0
+        annotations = {PREFERRED_NODES_ANNOTATION: "n2,n3", PREEMPT_ANNOTATION: str(preempt).lower()}
+        services = {**world.full.services, key: replace(world.full.services[key], annotations=annotations)}
+        world.full = world.cluster = replace(world.full, services=services)
+        world.start_all()
+        world.run(START_SPREAD + 3.0)
+        assert world.holder(name) == "n2", f"seed {seed}"
+        world.nodes[1].stop_control()
+        world.run(5.0)
+        assert world.holder(name) == "n3", f"seed {seed}"
+        world.start(world.nodes[1])
+        world.run(HOLD_DOWN - 2.0)
+        assert world.holder(name) == "n3", f"seed {seed}: not before the hold-down is over"
+        since = world.queue.now
+        world.run(6.0)
+        assert world.holder(name) == ("n2" if preempt else "n3"), f"seed {seed}"
+        assert dark(world, name, since) < HANDOVER, f"seed {seed}"
+        settled = len(world.store.history)
+        world.run(2 * HOLD_DOWN)
+        assert world.holder(name) == ("n2" if preempt else "n3"), f"seed {seed}"
+        assert not any(MOVE_TO in lease.annotations for _, _, lease in world.store.history[settled:] if lease), f"seed {seed}"
+
+
+def test_rebalancing_evens_loads_slowly_and_then_rests(seeds: Seeds) -> None:
+    for seed in seeds(5):
+        world = many(seed, timing=replace(TIMING, rebalance=5.0))
+        world.start(world.nodes[0])
+        world.run(10.0)
+        assert shares(world) == {"n1": GROUPS}
+        for node in world.nodes[1:]:
+            world.start(node)
+        world.run(HOLD_DOWN - 1.0)
+        assert shares(world) == {"n1": GROUPS}, f"seed {seed}: the hold-down"
+        since = world.queue.now
+        world.run(5.0 * 12)
+        share = shares(world)
+        assert max(share.values()) - min(share[node.name] for node in world.nodes) <= 1, f"seed {seed}: {share}"
+        assert max(dark(world, name, since) for name in world.addresses) < HANDOVER, f"seed {seed}"
+        world.run(60.0)
+        assert shares(world) == share, f"seed {seed}: at rest"
+        assert not overlaps(world), overlaps(world)
 
 
 def test_a_drained_node_holds_nothing_and_comes_back_when_undone(seeds: Seeds) -> None:

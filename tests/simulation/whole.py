@@ -75,7 +75,7 @@ class ControllerCandidate:
 
     def next_writes(self, now: Instant) -> Sequence[LeaseWrite]:
         self.controller.handle_timer(now)
-        return self.controller.next_writes(now)
+        return [*self.controller.next_writes(now), *self.controller.next_requests(now)]
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         claims = self.controller.claim_set(now)
