@@ -256,7 +256,8 @@ class ControlProcess:
 
     def _tell_wish(self, name: str) -> None:
         """One log line for each time somebody wants a lease of ours to go elsewhere."""
-        target, refusal = self._controller.turns.wish(name), self._controller.turns.refusal(name)
+        elector = self._controller.electors.get(name)
+        target, refusal = self._controller.turns.wish(elector), self._controller.turns.refusal(elector)
         if target is not None and refusal is not None:
             log.warning("not handed over", extra={"fields": {"lease": name, "to": target[:253], "why": refusal}})
         elif target is not None:

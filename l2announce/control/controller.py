@@ -163,6 +163,7 @@ class Controller:
         self._writing.discard(name)
         self.electors[name].write_failed(outcome, now)
         self._touched.add(name)
+        self._judge(name, now)
 
     def stop(self, now: Instant) -> None:
         """Give everything up, in order: answering first, then the leases."""
@@ -187,6 +188,7 @@ class Controller:
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
             self._touched.add(name)
+            self._judge(name, now)
         for name in self._member_wakeups.due(now):
             self._judge_group_of_member(name, now)
 
@@ -290,14 +292,20 @@ class Controller:
             return Blocker.NO_CARRIER
         if self._foreign_member(name, now):
             return Blocker.MEMBER_HELD_ELSEWHERE
-        return Blocker.DRAINED if self.node_name in self.turns.drained else Blocker.MOVING if self.turns.gives_away(name) else None
+        return (
+            Blocker.DRAINED
+            if self.node_name in self.turns.drained
+            else Blocker.MOVING
+            if self.turns.gives_away(self.electors.get(name))
+            else None
+        )
 
     # -- deciding
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
         """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
         if write.verb is Verb.RELEASE or self.gate.report is None:
-            return replace(write, annotations=self.turns.parting_words(write.name)) if write.verb is Verb.RELEASE else write
+            return replace(write, annotations=self.turns.parting_words(self.electors[write.name])) if write.verb is Verb.RELEASE else write
         names = frozenset().union(*self.interfaces(write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
         return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
@@ -351,7 +359,7 @@ class Controller:
         if eligible or name in self.electors:
             elector = self._elector(name, now)
             elector.set_eligible(eligible, now, self.turns.patience(name), self.turns.not_before(name))
-            if self.turns.refusal(name) is not None:
+            if self.turns.refusal(elector) is not None:
                 elector.renew_now(now)
             self._touched.add(name)
 

@@ -10,6 +10,7 @@ the former holder. Whoever takes the lease writes neither.
 
 from collections.abc import Mapping
 
+from l2announce.control.election import LeaseElector, State
 from l2announce.control.groups import Group
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import Plan, candidates_of_groups, plan
@@ -95,32 +96,36 @@ class Turns:
 
     # Giving away
 
-    def wish(self, name: str) -> str | None:
-        """Whom somebody wants the lease, which carries us, to go to; None when nobody does."""
-        lease = self._leases.present(name)
-        return lease.annotations.get(MOVE_TO) if lease is not None and lease.holder_identity == self._node else None
+    def wish(self, elector: LeaseElector | None) -> str | None:
+        """Whom somebody wants the lease to go to that this elector holds, or is giving up; None when nobody does.
 
-    def refusal(self, name: str) -> str | None:
+        A wish does not outlive the right: a lease that carries our identity and that we do not hold is resumed without it.
+        """
+        if elector is None or elector.state not in (State.HOLDING, State.WITHDRAWING, State.RELEASING) or elector.observed is None:
+            return None
+        return elector.observed.annotations.get(MOVE_TO)
+
+    def refusal(self, elector: LeaseElector | None) -> str | None:
         """Why a wish is not granted, one sentence; None when it is, or there is none."""
-        target = self.wish(name)
-        if target is None:
+        target = self.wish(elector)
+        if target is None or elector is None:
             return None
         if target == self._node:
             return f"{target} holds it already"
-        others = self.candidates.get(name, frozenset()) - {self._node} - self.drained
+        others = self.candidates.get(elector.name, frozenset()) - {self._node} - self.drained
         if target == ANYBODY:
             return None if others else "no other node may hold it"
         if target in self.drained:
             return f"{target} is drained"
         return None if target in others else f"{target[:253]!r} is no candidate for it"
 
-    def gives_away(self, name: str) -> bool:
-        """Whether the lease, which carries us, is to be handed over now."""
-        return self.wish(name) is not None and self.refusal(name) is None
+    def gives_away(self, elector: LeaseElector | None) -> bool:
+        """Whether the lease is to be handed over now."""
+        return self.wish(elector) is not None and self.refusal(elector) is None
 
-    def parting_words(self, name: str) -> dict[str, str]:
+    def parting_words(self, elector: LeaseElector) -> dict[str, str]:
         """The annotations with which we release the lease."""
-        target = self.wish(name) if self.gives_away(name) else None
+        target = self.wish(elector) if self.gives_away(elector) else None
         if target is not None and target != ANYBODY:
             return {RESERVED_FOR: target}
         return {MOVED_FROM: self._node} if target == ANYBODY or self._node in self.drained else {}
