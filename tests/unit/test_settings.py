@@ -30,6 +30,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "announce-refresh": ("1m", "90s", "0"),
     "probe-wait": ("1s", "300ms", "0"),
     "answer-limit": ("100", "2000", "0"),
+    "rebalance": ("1m", "90s", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -118,13 +119,14 @@ def of(asked: Settings, key: str) -> object:
         "announce-refresh": asked.timing.announce_refresh,
         "probe-wait": asked.timing.probe_wait,
         "answer-limit": asked.timing.answer_limit,
+        "rebalance": asked.timing.rebalance,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
 
 def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
-    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait"}:
+    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait", "rebalance"}:
         return parse_duration(text, key)
     if key == "answer-limit":
         return int(text)
@@ -206,6 +208,7 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "rebalance": [("500ms", ("--rebalance 0.5s", "at least 1s", "0s for no rebalancing")), ("x", ("--rebalance 'x'", "not a duration"))],
     "answer-limit": [
         ("99", ("--answer-limit 99", "from 100", "0 for no limit")),
         ("-1", ("'-1'", "not a number")),
