@@ -113,6 +113,7 @@ class ControlProcess:
                 self._controller.leases_listed(event.leases, now)
             else:
                 self._controller.lease_observed(event.name, event.lease, now)
+                self._tell_wish(event.name)
             self._look_again()
 
     async def _write(self, write: LeaseWrite) -> None:
@@ -125,6 +126,13 @@ class ControlProcess:
             log.info("lease not written", extra={"fields": {"lease": write.name, "verb": write.verb.value, "outcome": str(outcome)}})
             self._controller.write_failed(write.name, outcome, now)
         self._look_again()
+
+    async def _request(self, write: LeaseWrite) -> None:
+        """Ask a holder for its lease. What comes of it the watch shows."""
+        outcome = await self._leases.write(write)
+        log.info(
+            "asked for a lease", extra={"fields": {"lease": write.name, "holder": write.holder_identity, "outcome": type(outcome).__name__}}
+        )
 
     async def _publish_problems(self) -> None:
         while True:
@@ -199,6 +207,8 @@ class ControlProcess:
         self._controller.handle_timer(now)
         for write in self._controller.next_writes(now):
             self._spawn(self._write(write))
+        for request in self._controller.next_requests(now):
+            self._spawn(self._request(request))
         claims = self._controller.claim_set(now)
         if claims is not None:
             self._send(claims)
@@ -248,6 +258,15 @@ class ControlProcess:
             self._policy_problems_changed.set()
             for problem in filter(lambda problem: problem not in told, problems):
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
+
+    def _tell_wish(self, name: str) -> None:
+        """One log line for each time somebody wants a lease of ours to go elsewhere."""
+        elector = self._controller.electors.get(name)
+        target, refusal = self._controller.turns.wish(elector), self._controller.turns.refusal(elector)
+        if target is not None and refusal is not None:
+            log.warning("not handed over", extra={"fields": {"lease": name, "to": target[:253], "why": refusal}})
+        elif target is not None:
+            log.info("handing over", extra={"fields": {"lease": name, "to": target}})
 
     def _addresses(self, name: str) -> str:
         return ",".join(sorted({str(wanted.address) for wanted in self._controller.wanted(name)}))

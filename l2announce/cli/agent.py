@@ -153,6 +153,10 @@ def agent(
     subnet_match: Annotated[
         SubnetMatch, typer.Option(envvar=_env("SUBNET_MATCH"), help="Whether an address must lie in a subnet of an announcing interface.")
     ] = SubnetMatch.OFF,
+    rebalance: Annotated[
+        str,
+        typer.Option(envvar=_env("REBALANCE"), metavar="TIME", help="How often a node that holds too little asks for a lease; 0: never."),
+    ] = "0",
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -196,6 +200,7 @@ def agent(
             announce_refresh=parse_duration(announce_refresh, "--announce-refresh"),
             probe_wait=parse_duration(probe_wait, "--probe-wait"),
             answer_limit=parse_count(answer_limit, "--answer-limit"),
+            rebalance=parse_duration(rebalance, "--rebalance"),
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,

@@ -124,4 +124,12 @@ REASONS = {
         "this Service shares an address with another, whose former lease a different node still holds",
         "wait for a lease duration at most",
     ),
+    "Moving": Meaning(
+        "somebody asked for the address to be handed over (`l2announce move`), and this node is letting go",
+        "wait: it takes milliseconds",
+    ),
+    "Drained": Meaning(
+        "this node is drained",
+        "`l2announce drain NODE --undo` when the maintenance is over",
+    ),
 }

@@ -27,3 +27,7 @@ class Blocker(Enum):
     """An address lies in no connected subnet of the interfaces that announce it, which is required by a flag."""
     MEMBER_HELD_ELSEWHERE = "MemberHeldElsewhere"
     """Another node still holds the lease of a Service that shares an address with the deciding one."""
+    MOVING = "Moving"
+    """Somebody asked for it to be handed over."""
+    DRAINED = "Drained"
+    """The node is drained: ``l2announce drain --undo`` ends that."""

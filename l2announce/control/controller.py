@@ -12,25 +12,28 @@ from l2announce.control.blocker import Blocker
 from l2announce.control.claims import annotated, claims_for, of_groups
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
-from l2announce.control.eligibility import Eligibility, Interfaces
+from l2announce.control.eligibility import Eligibility, Interfaces, fit
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
 from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
-from l2announce.control.placement import candidates_of_groups, rank
+from l2announce.control.placement import candidates_of_groups
 from l2announce.control.policy import Announcement, Selection, select
+from l2announce.control.preferences import preference_problems
+from l2announce.control.pulls import Pulls
 from l2announce.control.segments import Segments, segments
+from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
 from l2announce.model.address import FOREVER, NEVER, Address, Instant
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.eligibility import EligibilitySettings
-from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
+from l2announce.model.lease import DRAIN_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
 from l2announce.model.report import Report
-from l2announce.model.timing import RANK_STEP, Timing
+from l2announce.model.timing import Timing
 
 GATHER_PER_HUNDRED = 0.002
 """Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
@@ -64,13 +67,15 @@ class Controller:
         self._candidates: Candidates = candidate_devices((), self._patterns)
         self._guard = GuardList()
         self._segments = Segments()
+        self._eligibility = eligibility
         self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
         self._state: ClusterState | None = None
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
-        self._patience: dict[str, float] = {}
         self._leases = ObservedLeases()
         self._members = Members(node_name, lease_name_style, self._leases)
         self._answered: dict[str, set[Address]] = {}
+        self.turns = Turns(node_name, timing, self._leases)
+        self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
@@ -94,15 +99,12 @@ class Controller:
         leases = group_leases(shared_address_groups(state), self._style)
         self._firsts.replace_groups(leases.groups, self._held)
         self.groups = leases.groups
-        self.problems = state.problems + clash_problems(leases)
+        self.problems = state.problems + clash_problems(leases) + preference_problems(state)
         self._members.replace_groups(leases.groups)
         self._tell_whom_they_follow(self._held)
         candidates = candidates_of_groups(leases.groups.values(), state)
-        self._patience = {
-            name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
-            for name, group in leases.groups.items()
-        }
         self.eligibility.replace_cluster(state, leases.groups, candidates, now)
+        self.turns.replace_groups(leases.groups, state.services, candidates, fit(state, candidates, self._eligibility))
         self._guard = self._guard_list()
         self._select(now)
 
@@ -148,6 +150,7 @@ class Controller:
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
+        self.turns.look_again()
         self._judge_all(now)
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
@@ -158,6 +161,10 @@ class Controller:
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
+            self._judge(name, now)
+        elif name.startswith(DRAIN_PREFIX):
+            self.turns.look_again()
+            self._judge_all(now)
         self._judge_group_of_member(name, now)
         self._judge_members(name, now)
 
@@ -172,6 +179,7 @@ class Controller:
         self._writing.discard(name)
         self.electors[name].write_failed(outcome, now)
         self._touched.add(name)
+        self._judge(name, now)
 
     def stop(self, now: Instant) -> None:
         """Give everything up, in order: answering first, then the leases."""
@@ -185,7 +193,7 @@ class Controller:
         due = [self._wakeups.next(), self._member_wakeups.next(), self.eligibility.next_timer()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
-        due.append(self._claims_due_at())
+        due += [self._claims_due_at(), self._pulls.next_timer()]
         at = min(at for at in due if at is not None)
         return None if at == FOREVER else at
 
@@ -196,6 +204,7 @@ class Controller:
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
             self._touched.add(name)
+            self._judge(name, now)
         for name in self._member_wakeups.due(now):
             self._judge_group_of_member(name, now)
 
@@ -217,6 +226,10 @@ class Controller:
                     self._drop_lost_member(name)
                     self._tell_whom_they_follow(self._members.of(name))
         return writes
+
+    def next_requests(self, now: Instant) -> list[LeaseWrite]:
+        """Annotations to write now on leases of others, to be given them. The outcome is not reported: the watch shows it."""
+        return [] if self.stopping else self._pulls.next_requests(self.electors, now)
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         """The claim set to send to the responder now; None when it needs none. Call after ``next_writes``.
@@ -304,7 +317,11 @@ class Controller:
             return Blocker.GATE_CLOSED
         if (blocker := self.eligibility.blocker(name, self.wanted(name), self._interfaces(), now)) is not None:
             return blocker
-        return Blocker.MEMBER_HELD_ELSEWHERE if name not in self._held and self._foreign_member(name, now) else None
+        if name not in self._held and self._foreign_member(name, now):
+            return Blocker.MEMBER_HELD_ELSEWHERE
+        if self.node_name in self.turns.drained:
+            return Blocker.DRAINED
+        return Blocker.MOVING if self.turns.gives_away(self.electors.get(name)) else None
 
     # -- deciding
 
@@ -312,6 +329,8 @@ class Controller:
         return Interfaces(self.gate.links_with_carrier(), self._segments)
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
+        if write.verb is Verb.RELEASE:
+            return replace(write, annotations=self.turns.parting_words(self.electors[write.name]))
         where = self.interfaces(self._members.deciding(write.name) or write.name)
         return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._held))
 
@@ -370,15 +389,20 @@ class Controller:
 
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
-        patience = self._patience.get(name, 0.0)
         if (deciding := self._members.deciding(name)) is not None:
             eligible = self._may_follow(name, deciding, now)
-            patience = -self.timing.lease_duration if self._members.was_followers(name) else 0.0
+            patience, not_before = -self.timing.lease_duration if self._members.was_followers(name) else 0.0, NEVER
         else:
             eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
-            patience += self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
+            patience = self.turns.patience(name) + self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
+            not_before = self.turns.not_before(name)
+        if eligible:
+            self.turns.ready(now)
         if eligible or name in self.electors:
-            self._elector(name, now).set_eligible(eligible, now, patience)
+            elector = self._elector(name, now)
+            elector.set_eligible(eligible, now, patience, not_before)
+            if self.turns.refusal(elector) is not None:
+                elector.renew_soon()
             self._touched.add(name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:

@@ -4,6 +4,8 @@ The rules, which no other module repeats:
 
 - A candidate watches, it never polls. It takes a lease that is absent or released, or that stood unchanged for the lease duration *found
   in it* since this candidate *observed* its last change, on its own boot clock. Wall clocks are never compared.
+- How long a lease that may be taken is left to others (``patience``, ``not_before``) is advice from outside. It only ever adds to the wait,
+  so no advice, however wrong, makes two nodes answer.
 - A lease that vanishes counts as held for a full duration after its disappearance was observed: whoever held it may still answer.
 - The right to answer comes from an acknowledged write alone and ends ``FENCE`` of the lease duration after that write was *sent*.
   Observations never lengthen it; another holder, or none, seen in the lease ends it at once.
@@ -132,6 +134,7 @@ class LeaseElector:
         self._changed_at: Instant = NEVER
         self._takeable_at: Instant = FOREVER
         self._patience = 0.0
+        self._not_before: Instant = NEVER
         self._right_until: Instant = NEVER
         self._silent_at: Instant = NEVER
         """From here on no claim that was ever made of this lease lets our datapath answer."""
@@ -184,13 +187,13 @@ class LeaseElector:
             self._fire(Event.GAVE_UP)
         self._settle(now)
 
-    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0) -> None:
+    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0, not_before: Instant = NEVER) -> None:
         """Whether this node should hold the lease at all: selected by policy, link with carrier, datapath alive.
 
         ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free. Negative
-        when the caller knows that its holder's right has ended so much earlier.
+        when the caller knows that its holder's right has ended so much earlier. ``not_before``: it is not taken before this instant.
         """
-        self._patience = patience
+        self._patience, self._not_before = patience, not_before
         self._fire(Event.ELIGIBLE if eligible else Event.INELIGIBLE)
         self._settle(now)
 
@@ -213,7 +216,7 @@ class LeaseElector:
     def next_timer(self) -> Instant | None:
         """When to call ``handle_timer``, then ``next_write``, even if nothing happens. None: never."""
         wake = {
-            State.FOLLOWING: self._takeable_at + self._patience,
+            State.FOLLOWING: self._taken_at(),
             State.HOLDING: self._right_until,
             State.WITHDRAWING: self._silent_at,
             State.RELEASING: self._takeable_at,
@@ -276,7 +279,7 @@ class LeaseElector:
     def _pending_event(self, now: Instant) -> Event | None:
         """Each state's own conditions. No two states' conditions form a circle at one ``now``."""
         ours = self._is_ours(now)
-        free = now >= self._takeable_at + self._patience
+        free = now >= self._taken_at()
         match self.state:
             case State.FOLLOWING | State.ACQUIRING if ours:
                 return Event.OURS
@@ -297,6 +300,10 @@ class LeaseElector:
             case State.RELEASING if now >= self._takeable_at:
                 return Event.GAVE_UP
         return None
+
+    def _taken_at(self) -> Instant:
+        """When we take the lease unless it changes."""
+        return max(self._takeable_at + self._patience, self._not_before)
 
     def _carries_us(self) -> bool:
         return self.observed is not None and self.observed.holder_identity == self.identity

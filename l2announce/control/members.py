@@ -98,9 +98,10 @@ class Members:
         A node that the deciding lease names, live or expired, holds them as its followers: its right is that of the deciding lease.
         """
         present = self._leases.present(deciding)
+        holder = present.holder_identity if present is not None else ""
         for name in self.of(deciding):
             until = self._leases.foreign_until(name, self._identity)
-            if until is not None and now < until and not (present is not None and self._follows(name, present.holder_identity)):
+            if until is not None and now < until and not self._follows(name, holder) and not self.was_followers(name):
                 yield name, until
 
     def may_bridge(self, name: str) -> bool:

@@ -12,7 +12,7 @@ from l2announce.control.controller import Controller
 from l2announce.control.groups import lease_name
 from l2announce.model.address import BROADCAST_MAC, Address, Instant
 from l2announce.model.claim import ClaimSet
-from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
+from l2announce.model.lease import ANYBODY, DRAIN_PREFIX, MOVE_TO, Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Service
 from l2announce.model.objects import Node as NodeObject
@@ -77,7 +77,7 @@ class ControllerCandidate:
 
     def next_writes(self, now: Instant) -> Sequence[LeaseWrite]:
         self.controller.handle_timer(now)
-        return self.controller.next_writes(now)
+        return [*self.controller.next_writes(now), *self.controller.next_requests(now)]
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         claims = self.controller.claim_set(now)
@@ -210,7 +210,22 @@ class WholeWorld(World):
         super().heal()
         for node in self.whole:
             node.devices = (DEVICE,)
+            self.store.delete(DRAIN_PREFIX + node.name)
         self.change(self.full)
+
+    def move(self, name: str, target: str) -> None:
+        """A user wants a lease that is held to go to a node, or to anybody else."""
+        if (lease := self.store.leases.get(name)) is not None and lease.holder_identity:
+            self.store.put(replace(lease, annotations={**lease.annotations, MOVE_TO: target}))
+
+    def drain(self, node: str) -> None:
+        """A user drains a node."""
+        if DRAIN_PREFIX + node not in self.store.leases:
+            self.store.put(Lease(DRAIN_PREFIX + node, "drain", 1.0, ""))
+
+    def undo_drain(self, node: str) -> None:
+        """And lets it hold leases again."""
+        self.store.delete(DRAIN_PREFIX + node)
 
     def answering(self, address: IPv4Address) -> list[str]:
         """Which engines answer a request for the address at this instant of global time."""
@@ -225,6 +240,7 @@ class WholeStorm(Storm):
         self._whole = world
         self._faults += [self._drop_service, self._drop_policy, self._relabel, self._ail, self._localize, self._drop_device, self._ask]
         self._faults += [self._part, self._join]
+        self._faults += [self._move, self._move, self._drain]
         self.found: list[str] = []
 
     def _kill_responder(self, node: Node) -> None:
@@ -240,6 +256,13 @@ class WholeStorm(Storm):
     def _for_a_while(self, state: ClusterState) -> None:
         self._whole.change(state)
         self._whole.later(self._duration(), lambda: self._whole.change(self._whole.full))
+
+    def _move(self, node: Node) -> None:
+        self._whole.move(self._rng.choice(list(self._whole.addresses)), self._rng.choice((node.name, ANYBODY, "n9")))
+
+    def _drain(self, node: Node) -> None:
+        self._whole.drain(node.name)
+        self._whole.later(self._duration(), lambda: self._whole.undo_drain(node.name))
 
     def _drop_service(self, _: Node) -> None:
         gone = self._rng.choice((SERVICES[0], SERVICES[2]))

@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "on-exclude-label": ("withdraw", "keep", "withdraw"),
     "on-no-endpoints": ("keep", "withdraw", "keep"),
     "subnet-match": ("require", "prefer", "off"),
+    "rebalance": ("1m", "90s", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -128,13 +129,14 @@ def of(asked: Settings, key: str) -> object:
         "on-exclude-label": asked.eligibility.on_exclude_label,
         "on-no-endpoints": asked.eligibility.on_no_endpoints,
         "subnet-match": asked.eligibility.subnet_match,
+        "rebalance": asked.timing.rebalance,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
 
 def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
-    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait", "node-grace"}:
+    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait", "node-grace", "rebalance"}:
         return parse_duration(text, key)
     if key == "answer-limit":
         return int(text)
@@ -223,6 +225,7 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "rebalance": [("500ms", ("--rebalance 0.5s", "at least 1s", "0s for no rebalancing")), ("x", ("--rebalance 'x'", "not a duration"))],
     "answer-limit": [
         ("99", ("--answer-limit 99", "from 100", "0 for no limit")),
         ("-1", ("'-1'", "not a number")),
