@@ -13,10 +13,10 @@ from l2announce.control.claims import annotated, claims_for, of_groups
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.election import LeaseElector, State
 from l2announce.control.eligibility import Eligibility, Interfaces, fit
-from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
+from l2announce.control.holdings import Holdings
 from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups
@@ -34,10 +34,6 @@ from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
 from l2announce.model.report import Report
 from l2announce.model.timing import Timing
-
-GATHER_PER_HUNDRED = 0.002
-"""Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
-one takes."""
 
 
 class Controller:
@@ -73,7 +69,7 @@ class Controller:
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._leases = ObservedLeases()
         self._members = Members(node_name, lease_name_style, self._leases)
-        self._answered: dict[str, set[Address]] = {}
+        self._holdings = Holdings(self._members, self._claims_of)
         self.turns = Turns(node_name, timing, self._leases)
         self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._devices_seen = False
@@ -82,13 +78,8 @@ class Controller:
         self._member_wakeups = Wakeups()
         self._writing: set[str] = set()
         self._touched: set[str] = set()
-        self._firsts = FirstClaims()
         self._started_at = now
         self.generation = 0
-        self._held: dict[str, Instant] = {}
-        self._claims_changed = True
-        self._deadlines_changed = False
-        self._sent_at: Instant = NEVER
         self._withdrawn_in: dict[str, int] = {}
 
     # -- what happened
@@ -97,11 +88,11 @@ class Controller:
         """The objects of the cluster, whole."""
         self._state = state
         leases = group_leases(shared_address_groups(state), self._style)
-        self._firsts.replace_groups(leases.groups, self._held)
+        self._holdings.firsts.replace_groups(leases.groups, self._holdings.until)
         self.groups = leases.groups
         self.problems = state.problems + clash_problems(leases) + preference_problems(state)
         self._members.replace_groups(leases.groups)
-        self._tell_whom_they_follow(self._held)
+        self._tell_whom_they_follow(self._holdings.until)
         candidates = candidates_of_groups(leases.groups.values(), state)
         self.eligibility.replace_cluster(state, leases.groups, candidates, now)
         self.turns.replace_groups(leases.groups, state.services, candidates, fit(state, candidates, self._eligibility))
@@ -146,7 +137,7 @@ class Controller:
         """Every lease of the namespace; those that are missing do not exist."""
         macs = self._leases.macs
         listed = self._leases.list_received(leases, now)
-        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
+        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
@@ -157,7 +148,7 @@ class Controller:
         """One lease changed; None: it was deleted."""
         macs = self._leases.macs
         self._leases.lease_observed(name, lease, now)
-        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
+        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
@@ -217,13 +208,14 @@ class Controller:
             touched, self._touched = self._touched, set()
             for write in filter(None, (self.electors[name].next_write(now) for name in sorted(touched))):
                 self._writing.add(write.name)
-                self._firsts.write_sent(write, self._leases.knows(write.name))
+                self._holdings.firsts.write_sent(write, self._leases.knows(write.name))
                 self._members.write_sent(write)
                 writes.append(self._annotated(write))
             for name in touched:
                 if self._follow(name):
                     self._judge_members(name, now)
-                    self._drop_lost_member(name)
+                    if name in self._members:
+                        self._holdings.member_lost(name, self.addresses_of(self._members.service(name)))
                     self._tell_whom_they_follow(self._members.of(name))
         return writes
 
@@ -240,18 +232,15 @@ class Controller:
         """
         if now < self._claims_due_at():
             return None
-        self._claims_changed = self._deadlines_changed = False
         self.generation = max(self.generation, self.gate.applied) + 1  # an adopted responder reports what an earlier life numbered
-        self._sent_at = now
         self.gate.claims_sent(self.generation, now)
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
         timing = self.timing
-        self._answered = {name: {claim.address for claim in self._claims_for(name)} for name in self._held}
         return ClaimSet(
             self.generation,
-            tuple(self.claims()),
+            self._holdings.take(now),
             timing.announce_refresh,
             self._leases.macs,
             probe_wait=timing.probe_wait,
@@ -260,14 +249,12 @@ class Controller:
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
-        for name in self._held:
-            for claim in self._claims_for(name):
-                yield replace(claim, probe=True) if self._firsts.includes(name, claim.address) else claim
+        return self._holdings.claims()
 
     @property
     def held(self) -> Set[str]:
         """Names of the leases that are held and decide."""
-        return self._held.keys() & self.groups.keys()
+        return self._holdings.until.keys() & self.groups.keys()
 
     @property
     def is_ready(self) -> bool:
@@ -317,7 +304,7 @@ class Controller:
             return Blocker.GATE_CLOSED
         if (blocker := self.eligibility.blocker(name, self.wanted(name), self._interfaces(), now)) is not None:
             return blocker
-        if name not in self._held and self._foreign_member(name, now):
+        if name not in self._holdings.until and self._foreign_member(name, now):
             return Blocker.MEMBER_HELD_ELSEWHERE
         if self.node_name in self.turns.drained:
             return Blocker.DRAINED
@@ -332,15 +319,15 @@ class Controller:
         if write.verb is Verb.RELEASE:
             return replace(write, annotations=self.turns.parting_words(self.electors[write.name]))
         where = self.interfaces(self._members.deciding(write.name) or write.name)
-        return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._held))
+        return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._holdings.until))
 
     def _select(self, now: Instant) -> None:
         if self._state is None:
             return
         self.selection = select(self._state, self.node_name, self._candidates, self._guard, self.eligibility.served)
         announcements = of_groups(self.selection.announcements, self.groups | self._members.alone)
-        if any(announcements.get(name) != self._announcements.get(name) for name in self._held):
-            self._claims_changed = True
+        if any(announcements.get(name) != self._announcements.get(name) for name in self._holdings.until):
+            self._holdings.changed = True
         self._announcements = announcements
         self._judge_all(now)
 
@@ -353,33 +340,15 @@ class Controller:
             self._announcements.get(name, ()), deadline, lambda address, wanted: self._segments.answering(address, wanted, with_carrier)
         )
 
-    def _claims_for(self, name: str) -> Iterable[Claim]:
-        """What the held lease ``name`` lets this node claim: nothing where it is a member's and the deciding one is held too. While a lease
-        of the group is not ours, nothing is claimed that was not claimed before. The first deadline of all counts: who does not know of the
-        group waits for the lease of a member alone."""
-        if self._members.deciding(name) in self._held:
-            return ()
-        deadlines = [self._held.get(member) for member in self._members.of(name)]
-        held = [deadline for deadline in deadlines if deadline is not None]
-        claims = self._claims_of(name, min((self._held[name], *held)))
-        if name not in self._members and len(held) == len(deadlines):
-            return claims
-        return (claim for claim in claims if claim.address in self._answered.get(name, ()))
-
     def _tell_whom_they_follow(self, names: Iterable[str]) -> None:
-        for name in self._members.outdated(names, self._held):
+        for name in self._members.outdated(names, self._holdings.until):
             self.electors[name].renew_soon()
             self._touched.add(name)
 
-    def _drop_lost_member(self, name: str) -> None:
-        """A member's lease was lost to somebody who may believe that it is a group of its own: its addresses are his."""
-        if (deciding := self._members.deciding(name)) in self._held and name not in self._held:
-            self._answered.get(deciding, set()).difference_update(self.addresses_of(self._members.service(name)))
-
     def _choose_again(self) -> None:
         """Carrier or routes have changed, so of several interfaces another may have to answer: tell the responder all claims."""
-        if any(len(wanted.interfaces) > 1 for name in self._held for wanted in self.wanted(name)):
-            self._claims_changed = True
+        if any(len(wanted.interfaces) > 1 for name in self._holdings.until for wanted in self.wanted(name)):
+            self._holdings.changed = True
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)
@@ -430,9 +399,9 @@ class Controller:
 
     def _may_follow(self, member: str, deciding: str, now: Instant) -> bool:
         """Whether this node may hold a member's lease: it holds the deciding one; or it held this one, and nobody has the other yet."""
-        if deciding in self._held:
+        if deciding in self._holdings.until:
             return True
-        return member in self._held and self._members.may_bridge(member) and self.blocker(deciding, now) is None
+        return member in self._holdings.until and self._members.may_bridge(member) and self.blocker(deciding, now) is None
 
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
@@ -443,17 +412,9 @@ class Controller:
         """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done. True when it won or
         lost its lease."""
         elector = self.electors[name]
-        deadline = elector.deadline
-        if changed := (deadline is None) != (name not in self._held):
-            self._claims_changed = True
-        elif deadline is not None and deadline != self._held[name]:
-            self._deadlines_changed = True
-        if deadline is None:
-            self._held.pop(name, None)
-        else:
-            self._held[name] = deadline
+        changed = self._holdings.note(name, elector.deadline)
         if elector.wants_withdrawal and name not in self._withdrawn_in:
-            self._claims_changed = True
+            self._holdings.changed = True
         if not elector.wants_withdrawal:
             self._withdrawn_in.pop(name, None)
         self._wakeups.set(name, elector.next_timer())
@@ -464,17 +425,12 @@ class Controller:
         return changed
 
     def _claims_due_at(self) -> Instant:
-        """When the next claim set is to go; FOREVER when nothing changed or something is unseen.
-
-        What was won or lost goes at once, but not so soon after the last set that making sets, which are whole, would be most of the work:
-        a thousand leases won one after the other are then some fifty sets, not a thousand. Extensions are gathered for a time that is short
-        against what a renewal leaves to the old deadline.
-        """
-        if not self.is_ready or not (self._claims_changed or self._deadlines_changed):
+        """When the next claim set is to go; FOREVER when nothing changed or something is unseen. Extensions are gathered for a time that is
+        short against what a renewal leaves to the old deadline."""
+        if not self.is_ready:
             return FOREVER
-        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self.timing.renew_deadline / 10
-        at = self._sent_at + gathering
-        return max(at, self._adopting_until())
+        due_at = self._holdings.due_at(self.timing.renew_deadline / 10)
+        return due_at if due_at == FOREVER else max(due_at, self._adopting_until())
 
     def _adopting_until(self) -> Instant:
         """Until when the first claim set waits, at most, for leases that an earlier life held; NEVER when there is none to resume."""
