@@ -23,7 +23,8 @@ SHORTLIST = 24
 """How many nodes the order of a group names. Those behind wait as long as the last: longer than half a retry period none waits, and that is
 at most so many rank steps at the default timings."""
 
-_PRIME = 2**61 - 1
+_PRIME = 1_073_741_789
+"""The largest prime below 2**30: products of two hashes are then quick in Python, which for 5,000 nodes counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,16 @@ def _second_choices(ranked: Mapping[str, _Ranked], first: Mapping[str, str]) -> 
         group = ranked[name]
         if len(group.nodes) > 1:
             nodes = others.get((node, group.nodes)) or others.setdefault((node, group.nodes), group.nodes - {node})
-            left.setdefault(node, []).append(_Ranked(name, nodes, tuple(other for other in group.best if other != node)))
-    return {name: (node,) for groups in left.values() for name, node in _spread(groups, Counter()).items()}
+            left.setdefault(node, []).append(_Ranked(name, nodes, group.best))
+    return {name: (heir,) for node, groups in left.items() for name, heir in _spread(groups, Counter(), node).items()}
 
 
-def _spread(groups: Iterable[_Ranked], loads: Counter[str]) -> dict[str, str]:
+def _spread(groups: Iterable[_Ranked], loads: Counter[str], without: str = "") -> dict[str, str]:
     """A node for each group, so that the loads, which are added to, become as even as the candidates allow.
 
     Groups with the same candidates are placed together, those with the fewest candidates first. Their nodes are filled up to one level,
-    some to one more; within that each group, in the order of its hash, takes the best that is left.
+    some to one more; within that each group, in the order of its hash, takes the best that is left. ``without`` is no candidate of any,
+    though it may be among their best.
     """
     classes: dict[frozenset[str], list[_Ranked]] = {}
     for group in groups:
@@ -116,9 +118,9 @@ def _spread(groups: Iterable[_Ranked], loads: Counter[str]) -> dict[str, str]:
     found = {}
     for nodes in sorted(classes, key=lambda nodes: (len(nodes), sorted(nodes))) if len(classes) > 1 else classes:
         members = classes[nodes]
-        level, extra = _level(sorted(loads[node] for node in nodes) if loads else [0] * len(nodes), len(members))
+        level, extra = _level(sorted([loads[node] for node in nodes]), len(members)) if loads else divmod(len(members), len(nodes))
         for group in sorted(members, key=lambda group: (_hash(group.name), group.name)) if len(members) > 1 else members:
-            node = found[group.name] = group.choose(lambda node, top=level + (extra > 0): loads[node] < top)  # type: ignore[misc]
+            node = found[group.name] = group.choose(lambda node, top=level + (extra > 0): node != without and loads[node] < top)  # type: ignore[misc]
             extra -= loads[node] == level
             loads[node] += 1
     return found
@@ -204,4 +206,4 @@ def _exposed(service: Service, selected: frozenset[str], nodes: dict[str, Node])
 
 @lru_cache(maxsize=65536)
 def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()) % _PRIME
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()) % (_PRIME - 1) + 1
