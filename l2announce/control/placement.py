@@ -56,7 +56,7 @@ def plan(
     cannot come last, by score. ``preferred`` puts nodes first, in its order, if they are fit candidates; such groups count as load, and
     the others are spread around them. Where all groups have the same candidates and no preference, loads differ by 1 at most.
     """
-    able = {name: (nodes & (fit or {}).get(name, nodes)) or nodes for name, nodes in candidates.items() if nodes}
+    able = _able(candidates, fit or {})
     ranked = {name: _Ranked(name, nodes) for name, nodes in able.items()}
     wished = {name: [node for node in dict.fromkeys(nodes) if node in able.get(name, ())] for name, nodes in (preferred or {}).items()}
     first = {name: nodes[0] for name, nodes in wished.items() if nodes}
@@ -70,6 +70,17 @@ def plan(
         order = dict.fromkeys((*leading, *second.get(name, ()), *group.best, *(_best(name, unfit) if unfit else ())))
         orders[name] = tuple(order)[:SHORTLIST]
     return Plan(orders, dict(loads))
+
+
+def _able(candidates: Mapping[str, frozenset[str]], fit: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """The candidates that are fit, all where none is. Equal sets are one object: thousands of large ones would cost more than the plan."""
+    known: dict[frozenset[str], frozenset[str]] = {}
+    found = {}
+    for name, nodes in candidates.items():
+        if nodes:
+            able = nodes & fit[name] or nodes if name in fit else nodes
+            found[name] = known.setdefault(able, able)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
