@@ -7,7 +7,7 @@ E3, one holder for Services that share an address, holds because they share one 
 import pytest
 
 from l2announce.control.election import LeaseElector, State
-from l2announce.model.address import Instant
+from l2announce.model.address import NEVER, Instant
 from l2announce.model.lease import Lease
 from l2announce.model.timing import FENCE, GATE_TIMEOUT, Timing
 from tests.simulation.conftest import Seeds
@@ -263,8 +263,8 @@ class Trusting(LeaseElector):
 class Rash(LeaseElector):
     """Wrong: releases before the datapath has stopped."""
 
-    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0) -> None:
-        super().set_eligible(eligible, now, patience)
+    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0, not_before: Instant = NEVER) -> None:
+        super().set_eligible(eligible, now, patience, not_before)
         if self.wants_withdrawal:
             self.withdrawn(now)
 

@@ -198,7 +198,7 @@ class WholeWorld(World):
         super().heal()
         for node in self.whole:
             node.devices = (DEVICE,)
-        for node in self.nodes:
+        for node in self.whole:
             self.store.delete(DRAIN_PREFIX + node.name)
         self.change(self.full)
 
