@@ -23,7 +23,8 @@ SHORTLIST = 24
 """How many nodes the order of a group names. Those behind wait as long as the last: longer than half a retry period none waits, and that is
 at most so many rank steps at the default timings."""
 
-_PRIME = 2**61 - 1
+_PRIME = 1_073_741_789
+"""The largest prime below 2**30: products of two hashes are then quick in Python, which for 5,000 nodes counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def plan(
     cannot come last, by score. ``preferred`` puts nodes first, in its order, if they are fit candidates; such groups count as load, and
     the others are spread around them. Where all groups have the same candidates and no preference, loads differ by 1 at most.
     """
-    able = {name: (nodes & (fit or {}).get(name, nodes)) or nodes for name, nodes in candidates.items() if nodes}
+    able = _able(candidates, fit or {})
     ranked = {name: _Ranked(name, nodes) for name, nodes in able.items()}
     wished = {name: [node for node in dict.fromkeys(nodes) if node in able.get(name, ())] for name, nodes in (preferred or {}).items()}
     first = {name: nodes[0] for name, nodes in wished.items() if nodes}
@@ -69,6 +70,17 @@ def plan(
         order = dict.fromkeys((*leading, *second.get(name, ()), *group.best, *(_best(name, unfit) if unfit else ())))
         orders[name] = tuple(order)[:SHORTLIST]
     return Plan(orders, dict(loads))
+
+
+def _able(candidates: Mapping[str, frozenset[str]], fit: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """The candidates that are fit, all where none is. Equal sets are one object: thousands of large ones would cost more than the plan."""
+    known: dict[frozenset[str], frozenset[str]] = {}
+    found = {}
+    for name, nodes in candidates.items():
+        if nodes:
+            able = nodes & fit[name] or nodes if name in fit else nodes
+            found[name] = known.setdefault(able, able)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,15 +112,16 @@ def _second_choices(ranked: Mapping[str, _Ranked], first: Mapping[str, str]) -> 
         group = ranked[name]
         if len(group.nodes) > 1:
             nodes = others.get((node, group.nodes)) or others.setdefault((node, group.nodes), group.nodes - {node})
-            left.setdefault(node, []).append(_Ranked(name, nodes, tuple(other for other in group.best if other != node)))
-    return {name: (node,) for groups in left.values() for name, node in _spread(groups, Counter()).items()}
+            left.setdefault(node, []).append(_Ranked(name, nodes, group.best))
+    return {name: (heir,) for node, groups in left.items() for name, heir in _spread(groups, Counter(), node).items()}
 
 
-def _spread(groups: Iterable[_Ranked], loads: Counter[str]) -> dict[str, str]:
+def _spread(groups: Iterable[_Ranked], loads: Counter[str], without: str = "") -> dict[str, str]:
     """A node for each group, so that the loads, which are added to, become as even as the candidates allow.
 
     Groups with the same candidates are placed together, those with the fewest candidates first. Their nodes are filled up to one level,
-    some to one more; within that each group, in the order of its hash, takes the best that is left.
+    some to one more; within that each group, in the order of its hash, takes the best that is left. ``without`` is no candidate of any,
+    though it may be among their best.
     """
     classes: dict[frozenset[str], list[_Ranked]] = {}
     for group in groups:
@@ -116,9 +129,9 @@ def _spread(groups: Iterable[_Ranked], loads: Counter[str]) -> dict[str, str]:
     found = {}
     for nodes in sorted(classes, key=lambda nodes: (len(nodes), sorted(nodes))) if len(classes) > 1 else classes:
         members = classes[nodes]
-        level, extra = _level(sorted(loads[node] for node in nodes) if loads else [0] * len(nodes), len(members))
+        level, extra = _level(sorted([loads[node] for node in nodes]), len(members)) if loads else divmod(len(members), len(nodes))
         for group in sorted(members, key=lambda group: (_hash(group.name), group.name)) if len(members) > 1 else members:
-            node = found[group.name] = group.choose(lambda node, top=level + (extra > 0): loads[node] < top)  # type: ignore[misc]
+            node = found[group.name] = group.choose(lambda node, top=level + (extra > 0): node != without and loads[node] < top)  # type: ignore[misc]
             extra -= loads[node] == level
             loads[node] += 1
     return found
@@ -204,4 +217,4 @@ def _exposed(service: Service, selected: frozenset[str], nodes: dict[str, Node])
 
 @lru_cache(maxsize=65536)
 def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()) % _PRIME
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()) % (_PRIME - 1) + 1

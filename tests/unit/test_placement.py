@@ -112,7 +112,7 @@ def test_the_order_is_pinned() -> None:
     assert spread(NODES, ["cilium-l2announce-shop.web"]).orders["cilium-l2announce-shop.web"] == PINNED
 
 
-PINNED = ("node-5", "node-2", "node-3", "node-4", "node-1")
+PINNED = ("node-2", "node-4", "node-3", "node-1", "node-5")
 
 WEB, API = NamespacedName("shop", "web"), NamespacedName("shop", "api")
 VIP = IPv4Address("192.0.2.1")
