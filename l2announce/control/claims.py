@@ -8,7 +8,7 @@ from l2announce.control.groups import Group
 from l2announce.control.policy import Announcement
 from l2announce.model.address import Address, Instant, format_mac
 from l2announce.model.claim import Claim
-from l2announce.model.lease import INTERFACES_ANNOTATION, LeaseWrite, Verb
+from l2announce.model.lease import INTERFACES_ANNOTATION, LeaseWrite
 from l2announce.model.objects import NamespacedName
 from l2announce.model.report import Report
 
@@ -37,8 +37,7 @@ def annotated(
     write: LeaseWrite, interfaces: Mapping[Address, frozenset[str]], report: Report | None, also: Mapping[str, str]
 ) -> LeaseWrite:
     """A claim of a lease says where, and with which MAC, its addresses will be announced, for those who ask the cluster; and ``also``."""
-    if write.verb is Verb.RELEASE or report is None:
-        return write
     names = frozenset().union(*interfaces.values())
-    pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in report.links if link.name in names)
+    links = report.links if report is not None else ()
+    pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in links if link.name in names)
     return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs), **also})

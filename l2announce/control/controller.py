@@ -363,8 +363,9 @@ class Controller:
             patience, not_before = -self.timing.lease_duration if self._members.was_followers(name) else 0.0, NEVER
         else:
             eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
-            patience = self.turns.patience(name) + self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
-            not_before = self.turns.not_before(name)
+            elector = self.electors.get(name)
+            patience = self.turns.patience(name, elector) + self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
+            not_before = self.turns.not_before(name, elector)
         if eligible:
             self.turns.ready(now)
         if eligible or name in self.electors:

@@ -246,6 +246,11 @@ class LeaseElector:
         return self._right_until if self.state is State.HOLDING else None
 
     @property
+    def observed_since(self) -> Instant:
+        """When the lease was first seen, or written, as it is known."""
+        return self._changed_at
+
+    @property
     def wants_withdrawal(self) -> bool:
         """The lease waits for ``withdrawn``: send a claim set without it and wait until that is applied."""
         return self.state is State.WITHDRAWING

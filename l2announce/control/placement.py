@@ -139,11 +139,10 @@ def _spread(groups: Iterable[_Ranked], loads: Counter[str], without: str = "") -
 
 def _level(loads: Sequence[int], groups: int) -> tuple[int, int]:
     """Water poured into a vessel with these floors, sorted and not empty: up to which level, and how many nodes get one more."""
-    used = 0
-    for count, load in enumerate(loads, 1):
-        used += load
-        if count == len(loads) or loads[count] * count - used >= groups:
-            break
+    used, count = loads[0], 1
+    while count < len(loads) and loads[count] * count - used < groups:
+        used += loads[count]
+        count += 1
     return divmod(groups + used, count)
 
 

@@ -75,30 +75,36 @@ class Turns:
         """The nodes that have a drain lease."""
         return self._leases.drained
 
-    def patience(self, name: str) -> float:
-        """Seconds for which a lease that became free is left to those before us in rank."""
-        lease = self._leases.present(name)
+    def patience(self, name: str, elector: LeaseElector | None = None) -> float:
+        """Seconds for which a lease that became free is left to those before us in rank. The elector may know more than the watch."""
+        lease, _ = self._known(name, elector)
         if lease is not None and _released(lease) and lease.annotations.get(RESERVED_FOR) == self._node:
             return 0.0
         without = lease.annotations.get(MOVED_FROM, "") if lease is not None and _released(lease) else ""
         return min(self.plan.rank(name, self._node, without) * RANK_STEP, self._timing.retry_period / 2)
 
-    def not_before(self, name: str) -> Instant:
+    def not_before(self, name: str, elector: LeaseElector | None = None) -> Instant:
         """The instant before which we do not take the lease, however free it is.
 
         A lease that was handed over is its successor's for a retry period; one that was never held, as far as we have seen, is left to its
         first choice while nodes that were started together come up.
         """
-        lease = self._leases.present(name)
+        lease, since = self._known(name, elector)
         if lease is not None and _released(lease):
             reserved = lease.annotations.get(RESERVED_FOR)
             if reserved == self._node:
                 return NEVER
             if reserved or lease.annotations.get(MOVED_FROM) == self._node:
-                return self._leases.seen_at(name) + self._timing.retry_period
+                return since + self._timing.retry_period
         if self._leases.was_held(name) or self.plan.rank(name, self._node) == 0:
             return NEVER
-        return NEVER if self._spread_until == FOREVER else self._spread_until + self.patience(name)
+        return NEVER if self._spread_until == FOREVER else self._spread_until + self.patience(name, elector)
+
+    def _known(self, name: str, elector: LeaseElector | None) -> tuple[Lease | None, Instant]:
+        """The lease as it stands, and since when."""
+        if elector is not None and elector.observed is not None:
+            return elector.observed, elector.observed_since
+        return self._leases.present(name), self._leases.seen_at(name)
 
     # Giving away
 

@@ -14,7 +14,19 @@ from l2announce.control.services import Reason
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.eligibility import EligibilitySettings
-from l2announce.model.lease import FOLLOWS_ANNOTATION, INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.lease import (
+    DRAIN_PREFIX,
+    FOLLOWS_ANNOTATION,
+    INTERFACES_ANNOTATION,
+    MOVE_TO,
+    MOVED_FROM,
+    RESERVED_FOR,
+    Conflict,
+    Lease,
+    LeaseWrite,
+    Unreachable,
+    Verb,
+)
 from l2announce.model.link import ConnectedRoute, Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
 from l2announce.model.report import Report
@@ -856,3 +868,71 @@ def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
     bench.controller.leases_listed([bench.grant(write) for write in bench.writes] + [foreign, later], bench.now)
     bench.run(1.0)
     assert len(bench.sent[-1].peers) == 3
+
+
+# -- hand-overs
+
+
+def wish(bench: Bench, target: str) -> None:
+    """Somebody writes that this node's lease of A is to go to ``target``."""
+    lease = bench.controller.lease(LEASE_A)
+    assert lease is not None
+    bench.version += 1
+    wished = replace(lease, resource_version=str(bench.version), annotations={**lease.annotations, MOVE_TO: target})
+    bench.controller.lease_observed(LEASE_A, wished, bench.now)
+
+
+def last(bench: Bench, name: str) -> LeaseWrite:
+    return [write for write in bench.writes if write.name == name][-1]
+
+
+def two_nodes() -> Bench:
+    """Holds A and B; n2 is a candidate too."""
+    state = replace(TWO, nodes={name: Node(name, {"edge": "yes"}) for name in ("n1", "n2")})
+    bench = Bench(state)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(4.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    return bench
+
+
+def test_a_lease_that_is_wished_for_is_withdrawn_and_released_with_whom_it_is_for() -> None:
+    bench = two_nodes()
+    wish(bench, "n2")
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.MOVING
+    bench.look()
+    assert bench.claimed == {VIP_B}
+    bench.report(LINK)
+    (write,) = bench.look()
+    bench.controller.write_succeeded(LEASE_A, bench.grant(write), bench.now, bench.now)
+    bench.controller.replace_devices((replace(DEVICE, up=True),), bench.now)
+    bench.controller.responder_lost(bench.now, dead=False)
+    bench.report(LINK)
+    assert bench.look() == [], "it is n2's turn, though the watch has not shown the release yet"
+    assert (last(bench, LEASE_A).verb, last(bench, LEASE_A).annotations) == (Verb.RELEASE, {RESERVED_FOR: "n2"})
+
+
+def test_a_wish_that_cannot_be_granted_is_wiped_off_by_a_renewal() -> None:
+    bench = two_nodes()
+    wish(bench, "n9")
+    bench.run(0.5)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert last(bench, LEASE_A).verb is Verb.RENEW
+    assert MOVE_TO not in last(bench, LEASE_A).annotations
+
+
+def test_a_drained_node_gives_everything_up_and_takes_it_again() -> None:
+    bench = two_nodes()
+    drain = Lease(DRAIN_PREFIX + "n1", "admin", 3600.0, "1")
+    bench.controller.lease_observed(drain.name, drain, bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.DRAINED
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert last(bench, LEASE_A).annotations == {MOVED_FROM: "n1"}
+    bench.controller.lease_observed(drain.name, None, bench.now)
+    bench.run(4.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert bench.controller.next_requests(bench.now) == []
+    bench.controller.stop(bench.now)
+    assert bench.controller.next_requests(bench.now) == []

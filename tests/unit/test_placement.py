@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from l2announce.control import placement
 from l2announce.control.groups import Group, shared_address_groups
 from l2announce.control.placement import SHORTLIST, Plan, candidates_of, candidates_of_groups, plan
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, LabelSelector, NamespacedName, Node, Service
@@ -168,3 +169,24 @@ def test_a_group_of_an_older_state_has_the_candidates_that_are_left() -> None:
     headless = replace(SERVICES[API], headless=True)
     assert candidates_of(group, replace(cluster, services={API: headless})) == frozenset()
     assert candidates_of_groups((group,), cluster) == {group: frozenset({"n1", "n2", "n3"})}
+
+
+def test_groups_of_several_services_have_the_candidates_of_all() -> None:
+    address = [IPv4Address(f"192.0.2.{number}") for number in range(4)]
+    services = {
+        key: Service(key, type="LoadBalancer", load_balancer_ips=(address[number // 2],))
+        for number, key in enumerate(NamespacedName("shop", f"s{number}") for number in range(4))
+    }
+    policy = AnnouncementPolicy("all", load_balancer_ips=True)
+    state = ClusterState({"n1": Node("n1"), "n2": Node("n2")}, services, (), {"all": policy})
+    groups = shared_address_groups(state)
+    assert [len(group.services) for group in groups] == [2, 2]
+    assert candidates_of_groups(groups, state) == dict.fromkeys(groups, frozenset({"n1", "n2"}))
+
+
+def test_the_best_are_found_where_few_of_many_score_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"n{number:03}" for number in range(100))
+    inverse = pow(placement._hash("group"), -1, placement._PRIME)
+    hashes = tuple((placement._PRIME - 1 - number) * inverse % placement._PRIME for number in range(100))
+    monkeypatch.setattr(placement, "_hashes", lambda _: (names, hashes))
+    assert placement._best.__wrapped__("group", frozenset(names)) == tuple(reversed(names))[:SHORTLIST]
