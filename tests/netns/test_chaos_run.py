@@ -7,10 +7,17 @@ from netlab.chaos import run as chaos
 from netlab.chaos.faults import Done, Scene
 from netlab.chaos.plan import Kind, Planned
 from netlab.chaos.run import play_round
+from netlab.topology import REPOSITORY
 
 pytestmark = pytest.mark.netns
 
 ROGUE = "a rogue answers"
+
+
+@pytest.fixture(autouse=True)
+def _lab_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backends, prober and capture are programs of netlab."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "netns-lab"))
 
 
 def test_forty_seconds_of_chaos(tmp_path: Path) -> None:
@@ -29,8 +36,8 @@ def test_a_rogue_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         other = next(node for node in scene.lab.agents if node != scene.holder(item, ""))
         namespace = scene.lab.network[other]
         namespace.sysctl("net/ipv4/conf/all/arp_ignore", 0)
-        namespace.ip(f"address add {item.address}/32 dev lo")
-        return Done(other, lambda: namespace.ip(f"address del {item.address}/32 dev lo"))
+        namespace.ip(f"address add {item.address}/32 dev lo", check=False)
+        return Done(other, lambda: namespace.ip(f"address del {item.address}/32 dev lo", check=False))
 
     monkeypatch.setattr(chaos, "FAULTS", {ROGUE: (Kind(ROGUE, 1.0, 1.5), begin)})
     played = play_round(1, 0, 20.0, tmp_path, lambda _: None)
