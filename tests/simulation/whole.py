@@ -198,7 +198,7 @@ class WholeWorld(World):
 
     @property
     def lease_count(self) -> int:
-        return len(SERVICES)
+        return len(self.full.services)
 
     def change(self, state: ClusterState) -> None:
         """Users write objects; every node hears of it."""
