@@ -60,7 +60,8 @@ def _service_status(
     group: Group = controller.picture.groups[name]
     elector = controller.electors.get(name)
     deadline = elector.deadline if elector else None
-    held = deadline is not None and now < deadline
+    held_over = elector is not None and elector.is_held_over
+    held = held_over or (deadline is not None and now < deadline)
     holder = controller.node_name if held else controller.holder(name, now)
     known = controller.lease(name)
     lease = known if known is not None and known.holder_identity == holder else None
@@ -86,9 +87,9 @@ def _service_status(
         holder=holder,
         since=lease.acquire_time if lease else "",
         macs=tuple(filter(None, lease.annotations.get(INTERFACES_ANNOTATION, "").split(","))) if lease else (),
-        state=elector.state.value if elector else "",
+        state="" if elector is None else "held over" if held_over else elector.state.value,
         reason="" if announced else reason or _waiting_reason(controller, holder),
-        deadline=None if deadline is None else deadline - now,
+        deadline=None if deadline is None or held_over else deadline - now,
         shares_with=tuple(str(other) for other in group.services if other != service),
     )
 

@@ -15,6 +15,7 @@ from l2announce.control.eligibility import Eligibility, Interfaces, fit
 from l2announce.control.gate import Gate
 from l2announce.control.groups import LeaseNameStyle
 from l2announce.control.holdings import Holdings
+from l2announce.control.holdover import HoldOver
 from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.picture import Picture
@@ -56,6 +57,7 @@ class Controller:
         self._leases = ObservedLeases()
         self._members = Members(node_name, lease_name_style, self._leases)
         self._holdings = Holdings(self._members, self._claims_of)
+        self._hold_over = HoldOver()
         self.turns = Turns(node_name, timing, self._leases)
         self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._gate_was_open = False
@@ -215,10 +217,12 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        timing = self.timing
+        timing, held_over = self.timing, self._hold_over.grant(now)
+        for name, until in held_over.items():
+            self.electors[name].hold_granted(until)
         return ClaimSet(
             self.generation,
-            self._holdings.take(now),
+            self._holdings.take(now, held_over),
             timing.announce_refresh,
             self._leases.macs,
             probe_wait=timing.probe_wait,
@@ -367,6 +371,7 @@ class Controller:
         lost its lease."""
         elector = self.electors[name]
         changed = self._holdings.note(name, elector.deadline)
+        self._hold_over.note(name, elector.held_over_from)
         if elector.wants_withdrawal and name not in self._withdrawn_in:
             self._holdings.changed = True
         if not elector.wants_withdrawal:
@@ -383,7 +388,7 @@ class Controller:
         short against what a renewal leaves to the old deadline."""
         if not self.is_ready:
             return FOREVER
-        due_at = self._holdings.due_at(self.timing.renew_deadline / 10)
+        due_at = min(self._holdings.due_at(self.timing.renew_deadline / 10), self._hold_over.due_at())
         return due_at if due_at == FOREVER else max(due_at, self._adopting_until())
 
     def _adopting_until(self) -> Instant:
