@@ -57,8 +57,8 @@ class Holdings:
         return self._told_at + (len(self.until) // 100 * GATHER_PER_HUNDRED if self.changed else gathering)
 
     def take(self, now: Instant, held_over: Mapping[str, Instant]) -> tuple[Claim, ...]:
-        """The claims of every lease, to be told now. Those of the leases in ``held_over`` may be held until the instants there: the addresses
-        that were told before, where all leases of the group are ours."""
+        """The claims of every lease, to be told now. Those of the leases in ``held_over`` may be held until the instants there: the
+        addresses that were told before, where all leases of the group are ours."""
         self.changed = self.extended = False
         self._told_at = now
         claims = {name: tuple(self._claims_of_lease(name)) for name in self.until}
@@ -67,7 +67,7 @@ class Holdings:
             if all(member in self.until for member in (deciding, *self._members.of(deciding))):
                 told = self._told.get(deciding, ())
                 claims[deciding] = tuple(replace(one, held_until=until) if one.address in told else one for one in claims[deciding])
-        self._told = {name: {claim.address for claim in made} for name, made in claims.items()}
+        self._told = {name: {claim.address for claim in made if now < claim.until} for name, made in claims.items()}
         return tuple(claim for made in claims.values() for claim in made)
 
     def claims(self) -> Iterator[Claim]:

@@ -12,10 +12,12 @@ import pytest
 from l2announce.model.timing import FENCE, HOLD_GRANT, HOLD_PROBE_INTERVAL, PROBE_WAIT
 from l2announce.responder.engine import Responder
 from l2announce.responder.holding import HoldProbes
+from l2announce.wire.arp import arp_announcements
 from tests.simulation.conftest import Seeds
 from tests.simulation.lan import SAMPLE, LanNode, LanStorm, LanWorld
 from tests.simulation.world import TIMINGS, Plan
 
+STRANGER = bytes.fromhex("0200000000aa")
 MEETING = HOLD_PROBE_INTERVAL * 1.1 / 0.95 + PROBE_WAIT + 2 * SAMPLE
 """Seconds after two sides have met in which two may answer: until the next probe, on the slowest clock."""
 
@@ -63,7 +65,7 @@ def test_without_the_api_the_holder_goes_on(seeds: Seeds) -> None:
 
 def test_by_default_it_stops_at_its_deadline(seeds: Seeds) -> None:
     for seed in seeds(8):
-        world, address, holder = calm(seed, hold=False)
+        world, address, _ = calm(seed, hold=False)
         world.network.api_up = False
         looks = list(world.samples(address, 60.0))
         answered = [look for look in looks if look]
@@ -141,18 +143,11 @@ def test_whoever_appears_with_the_address_has_it(seeds: Seeds) -> None:
         world, address, holder = calm(seed)
         world.network.api_up = False
         world.run(40.0)
-        stranger = bytes.fromhex("0200000000aa")
-        holder.receive(gratuitous(address, stranger))
+        holder.receive(arp_announcements(STRANGER, address)[0])
         assert not any(world.samples(address, 20.0)), f"seed {seed}"
         world.network.api_up = True
         world.run(world.settling_time)
         assert holder.answers_for(address), f"seed {seed}: the lease was never another's"
-
-
-def gratuitous(address: IPv4Address, mac: bytes) -> bytes:
-    from l2announce.wire.arp import arp_announcements
-
-    return arp_announcements(mac, address)[0]
 
 
 def storm(seed: int) -> float:

@@ -569,7 +569,7 @@ def test_a_conflict_is_reported_with_who_where_and_when() -> None:
 
 
 def test_conflicts_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_RECORDS", 1)
+    monkeypatch.setattr(records, "MAX_RECORDS", 1)
     responder = responder_with(claim(A4), claim(A6))
     judge(responder, arp_frame(spa=A4), 21.0)
     judge(responder, NA_A6, 21.0)
