@@ -160,8 +160,7 @@ class LeaseElector:
         if write is not None and not self._overtaken:
             self._retry_at = NEVER
             if write.verb is not Verb.RELEASE and lease.holder_identity == self.identity:
-                self._right_until = sent_at + FENCE * write.lease_duration
-                self._renew_at = sent_at + self.timing.renew_deadline
+                self._grant(write, sent_at)
             if not self._is_known(lease):
                 self._replace_observed(lease, now)
         self._settle(now)
@@ -196,6 +195,13 @@ class LeaseElector:
         """The datapath confirmed a claim set without this lease, made after ``wants_withdrawal`` was seen. Ignored while HOLDING."""
         if self.state is not State.HOLDING:
             self._silent_at = NEVER
+        self._settle(now)
+
+    def holder_broken(self, version: str, now: Instant) -> None:
+        """The heartbeat on which exactly this version of the lease relied was broken after the version was learnt: it may be taken, but not
+        before it stood for its own duration, as whoever held it before the one that it names may not know yet."""
+        if self.observed is not None and self.observed.resource_version == version and not self._carries_us():
+            self._takeable_at = max(now, self._changed_at + self.observed.lease_duration)
         self._settle(now)
 
     def handle_timer(self, now: Instant) -> None:
@@ -235,6 +241,17 @@ class LeaseElector:
     def deadline(self) -> Instant | None:
         """Our datapath may answer strictly before this instant; None: not at all."""
         return self._right_until if self.state is State.HOLDING else None
+
+    @property
+    def awaits_break_of(self) -> str | None:
+        """The node whose heartbeat must be broken before this candidate may take the lease."""
+        waiting = self.state is State.FOLLOWING and self._takeable_at == FOREVER
+        return self.observed.holder_identity if waiting and self.observed is not None else None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a free lease is left to better placed candidates."""
+        return self._patience
 
     @property
     def wants_withdrawal(self) -> bool:
@@ -331,6 +348,8 @@ class LeaseElector:
 
     def _hold_time(self, lease: Lease | None, previous: Lease | None) -> float:
         """How long an unchanged lease binds those who observe it; one that vanished, as long as its last holder may have believed."""
+        if lease is not None and lease.follows_heartbeat:
+            return FOREVER  # until holder_broken
         if lease is not None:
             return max(0.0, lease.lease_duration) if lease.holder_identity else 0.0
         return max(self.timing.lease_duration, previous.lease_duration if previous else 0.0)
@@ -338,7 +357,8 @@ class LeaseElector:
     def _our_identity_observed(self, now: Instant) -> None:
         if not self._attempted and self.observed is not None:  # an earlier life of ours: its claims may still be obeyed
             self._silent_at = max(self._silent_at, now + FENCE * self.observed.lease_duration)
-        if self._attempted and self.state is State.IDLE:  # a write of this life that came through after all
+        unexpiring = self.observed is not None and self.observed.follows_heartbeat
+        if (self._attempted or unexpiring) and self.state is State.IDLE:  # a write that came through after all, or that nobody would end
             self._fire(Event.OURS)
 
     def _not_ours_observed(self) -> None:
@@ -349,6 +369,10 @@ class LeaseElector:
             self._right_until = NEVER
 
     # Writing
+
+    def _grant(self, write: LeaseWrite, sent_at: Instant) -> None:
+        self._right_until = sent_at + FENCE * write.lease_duration
+        self._renew_at = sent_at + self.timing.renew_deadline
 
     def _write_due_at(self) -> Instant:
         """When the next write may go out; FOREVER when none is wanted or one is in flight."""

@@ -47,7 +47,18 @@ class Store:
         transitions = 0
         if current is not None:
             transitions = current.lease_transitions + (write.verb is Verb.ACQUIRE and current.holder_identity != write.holder_identity)
-        return Written(self.put(Lease(write.name, write.holder_identity, write.lease_duration, "", lease_transitions=transitions)))
+        return Written(
+            self.put(
+                Lease(
+                    write.name,
+                    write.holder_identity,
+                    write.lease_duration,
+                    "",
+                    lease_transitions=transitions,
+                    annotations=write.annotations,
+                )
+            )
+        )
 
     def put(self, lease: Lease) -> Lease:
         """Store ``lease`` under a new version, asked by nobody: also what a stranger's edit does."""
