@@ -42,7 +42,14 @@ class ControlProcess:
         self._clock = clock
         self._child = child
         self._channel: Channel = child.channel
-        self._controller = Controller(settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices)
+        self._controller = Controller(
+            settings.node_name,
+            settings.timing,
+            clock.now(),
+            settings.lease_name_style,
+            settings.devices,
+            node_mode=settings.lease_mode == "node",
+        )
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()

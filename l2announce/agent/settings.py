@@ -69,6 +69,7 @@ class Settings:
     devices: tuple[str, ...] = ()
     lease_namespace: str = "kube-system"
     lease_name_style: Literal["dot", "dash"] = "dot"
+    lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
     log_format: Literal["text", "json"] = "text"
     log_level: str = "info"

@@ -16,6 +16,7 @@ from l2announce.control.firsts import FirstClaims
 from l2announce.control.gate import Gate
 from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
+from l2announce.control.heartbeat import Heartbeats, is_heartbeat
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups, rank
 from l2announce.control.policy import Announcement, Selection, select
@@ -38,9 +39,15 @@ class Controller:
     """What this node should hold, may hold, and tells its responder to answer for."""
 
     def __init__(
-        self, node_name: str, timing: Timing, now: Instant, lease_name_style: LeaseNameStyle = "dot", device_patterns: Sequence[str] = ()
+        self,
+        node_name: str,
+        timing: Timing,
+        now: Instant,
+        lease_name_style: LeaseNameStyle = "dot",
+        device_patterns: Sequence[str] = (),
+        node_mode: bool = False,
     ) -> None:
-        """``device_patterns`` are the expressions of --devices; ValueError when one does not compile."""
+        """``device_patterns`` are the expressions of --devices; ValueError when one does not compile. ``node_mode``: see heartbeat."""
         self.node_name = node_name
         self.timing = timing
         self.gate = Gate()
@@ -60,6 +67,7 @@ class Controller:
         self._patience: dict[str, float] = {}
         self._groups_of_member: dict[str, str] = {}
         self._leases = ObservedLeases()
+        self._heartbeats = Heartbeats(node_name, timing, node_mode)
         self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
@@ -136,6 +144,7 @@ class Controller:
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
+        self._heartbeats.listed(listed, now)
         self._judge_all(now)
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
@@ -146,17 +155,27 @@ class Controller:
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
+        elif is_heartbeat(name):
+            self._heartbeats.lease_observed(name, lease, now)
+        else:
+            self._adopt_stray(name, now)
         self._judge_group_of_member(name, now)
 
     def write_succeeded(self, name: str, lease: Lease, sent_at: Instant, now: Instant) -> None:
         """A write of ``next_writes`` was accepted; ``sent_at`` was read before it was sent."""
         self._writing.discard(name)
+        if is_heartbeat(name):
+            self._touched |= self._heartbeats.write_succeeded(lease, sent_at, now, self.electors)
+            return
         self.electors[name].write_succeeded(lease, sent_at, now)
         self._touched.add(name)
 
     def write_failed(self, name: str, outcome: Conflict | Unreachable, now: Instant) -> None:
         """A write of ``next_writes`` was refused, or its fate is unknown."""
         self._writing.discard(name)
+        if is_heartbeat(name):
+            self._heartbeats.write_failed(name, outcome, now)
+            return
         self.electors[name].write_failed(outcome, now)
         self._touched.add(name)
 
@@ -169,7 +188,7 @@ class Controller:
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next."""
-        due = [self._wakeups.next(), self._member_wakeups.next()]
+        due = [self._wakeups.next(), self._member_wakeups.next(), self._heartbeats.next_timer()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
         due.append(self._claims_due_at())
@@ -180,6 +199,7 @@ class Controller:
         """Act on what is due: the gate, electors, expired leases of group members."""
         if self._gate_was_open and not self.gate.is_open(now):
             self._judge_all(now)
+        self._heartbeats.handle_timer(now)
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
             self._touched.add(name)
@@ -190,6 +210,7 @@ class Controller:
 
     def next_writes(self, now: Instant) -> list[LeaseWrite]:
         """The lease writes to send now, at most one in flight for each lease. Call after every input."""
+        self._touched |= self._heartbeats.tell(self.electors.values(), now)
         touched, self._touched = self._touched, set()
         wanted = (self.electors[name].next_write(now) for name in sorted(touched))
         writes = [self._annotated(write) for write in wanted if write is not None]
@@ -197,8 +218,12 @@ class Controller:
         for write in writes:
             self._firsts.write_sent(write, self._leases.knows(write.name))
         for name in touched:
+            self._heartbeats.follow(self.electors[name], now)
             self._follow(name)
-        return writes
+        self._heartbeats.set_wanted((self.is_ready and not self.stopping and self._gate_was_open) or self._is_busy, now)
+        beats = self._heartbeats.next_writes(now)
+        self._writing.update(write.name for write in beats)
+        return beats + writes
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         """The claim set to send to the responder now; None when it needs none. Call after ``next_writes``.
@@ -245,7 +270,12 @@ class Controller:
     @property
     def is_stopped(self) -> bool:
         """True when ``stop`` was called and nothing is held or being given up any more."""
-        return self.stopping and not self._writing and all(elector.state is State.IDLE for elector in self.electors.values())
+        return self.stopping and not self._writing and not self._is_busy and self._heartbeats.is_idle
+
+    @property
+    def _is_busy(self) -> bool:
+        """True while a lease is held, won or given up."""
+        return any(elector.state not in (State.IDLE, State.FOLLOWING) for elector in self.electors.values())
 
     # -- for status
 
@@ -290,7 +320,7 @@ class Controller:
             return write
         names = frozenset().union(*self.interfaces(write.name).values())
         pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
-        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
+        return replace(write, annotations={**write.annotations, INTERFACES_ANNOTATION: ",".join(pairs)})
 
     @property
     def _extension_interval(self) -> float:
@@ -332,6 +362,16 @@ class Controller:
         self._gate_was_open = self.gate.is_open(now)
         for name in self.groups.keys() | self.electors.keys():
             self._judge(name, now)
+        for name in self._leases.held_by_heartbeat_of(self.node_name):
+            self._adopt_stray(name, now)
+
+    def _adopt_stray(self, name: str, now: Instant) -> None:
+        """A lease that an earlier life of this node left in its name and that our heartbeat would keep alive for ever is given up."""
+        lease = self._leases.present(name)
+        ours = lease is not None and lease.follows_heartbeat and lease.holder_identity == self.node_name
+        if ours and self.is_ready and name not in self.electors:
+            self._elector(name, now).set_eligible(False, now)
+            self._touched.add(name)
 
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
@@ -343,7 +383,7 @@ class Controller:
     def _elector(self, name: str, now: Instant) -> LeaseElector:
         elector = self.electors.get(name)
         if elector is None:
-            elector = self.electors[name] = LeaseElector(name, self.node_name, self.timing)
+            elector = self.electors[name] = self._heartbeats.new_elector(name)
             self._leases.replay(elector, now)
         return elector
 

@@ -39,6 +39,11 @@ def heartbeat_name(node: str) -> str:
     return HEARTBEAT_PREFIX + node
 
 
+def is_heartbeat(name: str) -> bool:
+    """Whether a Lease of this name is a node's heartbeat."""
+    return name.startswith(HEARTBEAT_PREFIX)
+
+
 class HeldByHeartbeat(LeaseElector):
     """The candidate of a node in node mode for a Service's Lease: as LeaseElector, but its right is extended by ``beat``, not by writes."""
 
@@ -269,6 +274,11 @@ class Heartbeats:
     def _judge(self, node: str, patience: float, now: Instant) -> None:
         breaker = self._breakers[node]
         breaker.set_eligible(bool(breaker.waiting), now, patience)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the own heartbeat is given up, or there is none."""
+        return self.own is None or self.own.state is State.IDLE
 
     def next_timer(self) -> Instant | None:
         """When to call ``handle_timer`` next."""

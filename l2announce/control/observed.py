@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from l2announce.control.election import LeaseElector
 from l2announce.model.address import Instant, parse_mac
-from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
+from l2announce.model.lease import HEARTBEAT_PREFIX, INTERFACES_ANNOTATION, Lease
 
 MAX_MACS = 4096
 """A bound on what writers of leases can make us remember."""
@@ -71,7 +71,7 @@ class ObservedLeases:
     def holder(self, name: str, now: Instant) -> str | None:
         """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
         lease = self.present(name)
-        if lease is None or now >= self._sights[name].seen_at + lease.lease_duration:
+        if lease is None or now >= self._valid_until(self._sights[name]):
             return None
         return lease.holder_identity or None
 
@@ -90,4 +90,20 @@ class ObservedLeases:
         sight = self._sights.get(name)
         if sight is None or sight.lease.holder_identity in ("", identity):
             return None
-        return (sight.seen_at if sight.gone_at is None else sight.gone_at) + sight.lease.lease_duration
+        return self._valid_until(sight)
+
+    def held_by_heartbeat_of(self, identity: str) -> set[str]:
+        """The leases that ``identity`` holds by its heartbeat."""
+        return {
+            name
+            for name, sight in self._sights.items()
+            if sight.gone_at is None and sight.lease.holder_identity == identity and sight.lease.follows_heartbeat
+        }
+
+    def _valid_until(self, sight: _Sight) -> Instant:
+        """Until when a lease binds: by its own renewals, or by the heartbeat of its holder if its annotation says so."""
+        own = (sight.seen_at if sight.gone_at is None else sight.gone_at) + sight.lease.lease_duration
+        beat = self._sights.get(HEARTBEAT_PREFIX + sight.lease.holder_identity) if sight.lease.follows_heartbeat else None
+        if beat is None or beat.lease.holder_identity != sight.lease.holder_identity:
+            return own
+        return max(own, (beat.seen_at if beat.gone_at is None else beat.gone_at) + beat.lease.lease_duration)
