@@ -178,7 +178,8 @@ class OwnHeartbeat(LeaseElector):
         if self.deadline is None:
             self._echoed = NEVER
             return NEVER
-        return min(self.deadline, self._echoed + FENCE * self.timing.lease_duration)
+        until = min(self.deadline, self._echoed + FENCE * self.timing.lease_duration)
+        return until if now < until else NEVER
 
     def _fire(self, event: Event) -> None:
         was = self.state
