@@ -9,7 +9,8 @@ from dataclasses import replace
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.members import Members
 from l2announce.model.address import FOREVER, NEVER, Address, Instant
-from l2announce.model.claim import Claim
+from l2announce.model.claim import Claim, ClaimSet
+from l2announce.model.timing import Timing
 
 GATHER_PER_HUNDRED = 0.002
 """Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
@@ -29,6 +30,7 @@ class Holdings:
         self.extended = False
         self._members = members
         self._make = make
+        self._macs: frozenset[bytes] = frozenset()
         self._told: dict[str, set[Address]] = {}
         self._told_at: Instant = NEVER
 
@@ -56,12 +58,20 @@ class Holdings:
             return FOREVER
         return self._told_at + (len(self.until) // 100 * GATHER_PER_HUNDRED if self.changed else gathering)
 
-    def take(self, now: Instant) -> tuple[Claim, ...]:
+    def learn_macs(self, macs: frozenset[bytes]) -> None:
+        """Those of the nodes of this cluster, as far as they are known."""
+        self.extended |= macs != self._macs and bool(self.until)
+        self._macs = macs
+
+    def take(self, generation: int, timing: Timing, now: Instant) -> ClaimSet:
         """The claims of every lease, to be told now."""
         self.changed = self.extended = False
         self._told_at = now
         self._told = {name: {claim.address for claim in self._claims_for(name)} for name in self.until}
-        return tuple(self.claims())
+        claims = tuple(self.claims())
+        return ClaimSet(
+            generation, claims, timing.announce_refresh, self._macs, probe_wait=timing.probe_wait, answer_limit=timing.answer_limit
+        )
 
     def claims(self) -> Iterator[Claim]:
         """The claims of every lease that is held."""

@@ -176,7 +176,8 @@ class Grasping(Controller):
     def claims(self) -> Iterable[Claim]:
         for name, elector in self.electors.items():
             if elector.holder == self.node_name:
-                yield from (Claim(wanted.address, wanted.interfaces, self._holdings._told_at + 15.0) for wanted in self.wanted(name))
+                until = self._holdings._told_at + 15.0
+                yield from (Claim(wanted.address, wanted.interfaces, until) for wanted in self.picture.wanted(name))
 
 
 @pytest.mark.parametrize("wrong", [Unconfirmed, Unfenced, Grasping])
