@@ -3,7 +3,6 @@
 A failure names its seed; ``SIM_SEED=<seed>`` repeats that run alone, ``SIM_RUNS=20`` makes twenty times as many (see conftest.py).
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -166,18 +165,20 @@ class Unconfirmed(Controller):
 class Unfenced(Controller):
     """Wrong: claims last longer than the right to them."""
 
-    def claims(self) -> Iterable[Claim]:
-        return [replace(claim, deadline=claim.deadline + 0.3 * self.timing.lease_duration) for claim in super().claims()]
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        told = super().claim_set(now)
+        later = 0.3 * self.timing.lease_duration
+        return told and replace(told, claims=tuple(replace(claim, deadline=claim.deadline + later) for claim in told.claims))
 
 
 class Grasping(Controller):
     """Wrong: believes that its own name in a lease is a right."""
 
-    def claims(self) -> Iterable[Claim]:
-        for name, elector in self.electors.items():
-            if elector.holder == self.node_name:
-                until = self._holdings._told_at + 15.0
-                yield from (Claim(wanted.address, wanted.interfaces, until) for wanted in self.picture.wanted(name))
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        told = super().claim_set(now)
+        ours = [name for name, elector in self.electors.items() if elector.holder == self.node_name]
+        wanted = (wanted for name in ours for wanted in self.picture.wanted(name))
+        return told and replace(told, claims=tuple(Claim(each.address, each.interfaces, now + 15.0) for each in wanted))
 
 
 @pytest.mark.parametrize("wrong", [Unconfirmed, Unfenced, Grasping])
