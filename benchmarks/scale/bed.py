@@ -46,12 +46,14 @@ class AuditedPlane(ControlPlane):
 
 @dataclass(slots=True)
 class Bed:
-    """``agents`` agents, not started; the first ``announcers`` of their Nodes are selected by the policy. A context manager."""
+    """``agents`` agents, not started; the first ``announcers`` of their Nodes are selected by the policy. ``flags`` are
+    added to their command lines. A context manager."""
 
     programs: Path
     directory: Path
     agent_count: int
     announcers: int
+    flags: tuple[str, ...] = ()
     network: Network = field(default_factory=Network)
     agents: dict[str, Agent] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -128,7 +130,7 @@ class Bed:
             users.append(User(host.name, (GROUP,)))
         plane = AuditedPlane(self.programs, self.directory, tuple(users), control, CONTROL)
         for user in users:
-            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)), "--probe-wait", "0")
+            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)), "--probe-wait", "0", *self.flags)
             self.agents[user.name] = Agent(self.network[user.name], user.name, flags, self.directory, SETTINGS)
         return plane
 

@@ -1,12 +1,24 @@
 """The cases: what is set up, what is waited for, what is counted. Each gives figures by name; nothing here judges them."""
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from netlab.waiting import wait_until
 
-from benchmarks.scale.audit import AuditLog, Request, by_kind, holders, lease_writes, polls
+from benchmarks.scale.audit import (
+    AuditLog,
+    Request,
+    by_kind,
+    holders,
+    is_lease_write,
+    is_service_lease,
+    lease_writes,
+    polls,
+    service_holders,
+)
 from benchmarks.scale.bed import SERVICES, Bed
 from benchmarks.scale.objects import address_of, service
 from benchmarks.scale.results import Case
@@ -18,6 +30,8 @@ ELECTION_SECONDS = 120.0
 MANY = 5000
 MANY_NODES = 200
 HELD = 500
+LATE = 7.0
+"""Seconds between two writes of a held lease from which the second is late: the renew deadline and one retry period."""
 SETTLE = 6.0
 """Seconds after an election in which each lease is renewed once."""
 FIRST_SAMPLE = 20_000
@@ -120,6 +134,55 @@ def measure_large(programs: Path, directory: Path, services: int, nodes: int, he
     return case
 
 
+def measure_election(programs: Path, directory: Path, agents: int, services: int, idle: float, mode: str = "service") -> Case:
+    """All agents are started at once beside free Services: how soon every one is elected, how evenly, and what keeping them costs.
+
+    A lease is late when its holder, or in mode ``node`` its holder's heartbeat, was not written for LATE.
+    """
+    case = Case(f"{agents} agents, {services} Services, mode {mode}", {"agents": agents, "services": services})
+    with Bed(programs, directory, agents, announcers=agents, flags=("--lease-mode", mode)) as bed:
+        bed.create_services(range(services), announced=True)
+        log, began = bed.audit(), time.time()
+        bed.start()
+        wait_elected(log, services)
+        won = sorted(item.at for item in log.requests if is_service_lease(item) and item.verb == "create")
+        case.counts["start"] = by_kind(log.requests)
+        time.sleep(SETTLE)
+        elected = service_holders(log.read())
+        shares = Counter(elected.values())
+        cpu = {name: _cpu(bed, name) for name in bed.agents}
+        server = cpu_seconds(bed.plane.pids())
+        begun = time.time()
+        requests = log.during(lambda: time.sleep(idle))
+        used = [_cpu(bed, name) - before for name, before in cpu.items()]
+        case.counts["idle"] = by_kind(requests)
+        case.figures |= {
+            "cold_start_s": won[-1] - began,
+            "first_to_last_lease_s": won[-1] - won[0],
+            "least_share": min(shares[name] for name in bed.agents),
+            "greatest_share": max(shares.values()),
+            "moved": sum(1 for name, holder in service_holders(log.requests).items() if elected[name] != holder),
+            "late": sum(1 for gap in _gaps(requests, begun, begun + idle) if gap > LATE),
+            "longest_gap_s": max(_gaps(requests, begun, begun + idle)),
+            "writes_per_s": lease_writes(requests) / idle,
+            "polls": polls(requests),
+            "busiest_core_percent": 100 * max(used) / idle,
+            "agents_core_percent": 100 * sum(used) / idle,
+            "server_core_percent": 100 * (cpu_seconds(bed.plane.pids()) - server) / idle,
+        }
+    return case
+
+
+def _gaps(requests: Iterable[Request], begin: float, end: float) -> Iterator[float]:
+    """The times between two writes of each lease that was written, within a span of time."""
+    written: dict[str, list[float]] = {}
+    for item in requests:
+        if is_lease_write(item):
+            written.setdefault(item.name, [begin]).append(item.at)
+    for times in written.values():
+        yield from (later - earlier for earlier, later in pairwise((*times, end)))
+
+
 def measure_reaction(programs: Path, directory: Path, agents: int, services: int, samples: int) -> Case:
     """From the API server's acknowledgement of a Service to its first announcement on the wire, one Service at a time."""
     case = Case(f"{samples} Services created beside {services}, {agents} agents", {"agents": agents, "services": services})
@@ -144,7 +207,7 @@ def wait_elected(log: AuditLog, count: int) -> None:
     """Wait until so many Leases were written."""
 
     def elected() -> bool:
-        return len(holders(log.read())) >= count
+        return len(service_holders(log.read())) >= count
 
     wait_until(elected, ELECTION_SECONDS, f"{count} Services to be elected", interval=0.1)
 
