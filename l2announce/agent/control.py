@@ -252,7 +252,7 @@ class ControlProcess:
         for name in self._announced.keys() - held:
             addresses = self._announced.pop(name)
             log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
-        problems = self._controller.selection.problems
+        problems = self._controller.picture.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
             told, self._policy_problems = self._policy_problems or (), problems
             self._policy_problems_changed.set()
@@ -269,12 +269,12 @@ class ControlProcess:
             log.info("handing over", extra={"fields": {"lease": name, "to": target}})
 
     def _addresses(self, name: str) -> str:
-        return ",".join(sorted({str(wanted.address) for wanted in self._controller.wanted(name)}))
+        return ",".join(sorted({str(wanted.address) for wanted in self._controller.picture.wanted(name)}))
 
     def _why(self, name: str) -> str:
-        if not self._controller.stopping and not self._controller.wanted(name):
-            group = self._controller.groups.get(name)
-            refusal = self._controller.selection.refusals.get(group.deciding_service) if group else None
+        if not self._controller.stopping and not self._controller.picture.wanted(name):
+            group = self._controller.picture.groups.get(name)
+            refusal = self._controller.picture.selection.refusals.get(group.deciding_service) if group else None
             return refusal.value if refusal is Reason.NO_LOCAL_ENDPOINT else "NotSelected"
         blocker = self._controller.blocker(name, self._clock.now())
         if blocker is not None:

@@ -15,7 +15,7 @@ UNKNOWN = "Unknown"
 
 def explain(controller: Controller, records: AnswerRecords, conflicts: Conflicts, service: NamespacedName, now: Instant) -> Explanation:
     """What this node sees of ``service``, and a reason for every Node of the cluster."""
-    state = controller.cluster
+    state = controller.picture.cluster
     known = state.services.get(service)
     if known is None:
         return Explanation(controller.node_name, refused=f"{service}: no such Service, as far as node {controller.node_name} knows")

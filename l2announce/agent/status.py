@@ -21,17 +21,17 @@ AnswerRecords = dict[Address, dict[str, AnswerRecord]]
 def node_status(controller: Controller, records: AnswerRecords, now: Instant, conflicts: Conflicts | None = None) -> NodeStatus:
     """What this node holds, sees and is told, and why it does not announce the rest."""
     report = controller.gate.report
-    grouped = [(service, name) for name, group in controller.groups.items() for service in group.services]
+    grouped = [(service, name) for name, group in controller.picture.groups.items() for service in group.services]
     known_conflicts = conflicts or Conflicts()
     services = [_service_status(controller, records, known_conflicts, service, name, now) for service, name in sorted(grouped)]
     known = {service for service, _ in grouped}
     refused = [
         ServiceStatus(
             str(service),
-            tuple(AddressStatus(str(address)) for address in controller.addresses_of(service)),
+            tuple(AddressStatus(str(address)) for address in controller.picture.addresses_of(service)),
             reason=reason.value,
         )
-        for service, reason in controller.selection.refusals.items()
+        for service, reason in controller.picture.selection.refusals.items()
         if service not in known
     ]
     return NodeStatus(
@@ -46,7 +46,7 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant, co
         links=tuple(LinkStatus(link.name, format_mac(link.mac), link.carrier) for link in report.links) if report else (),
         problems=tuple(
             ProblemStatus(problem.subject, problem.reason, problem.message)
-            for problem in (*controller.problems, *controller.selection.problems)
+            for problem in (*controller.picture.problems, *controller.picture.selection.problems)
         ),
         responder_problems=report.problems if report else (),
         verdicts=dict(report.verdicts) if report else {},
@@ -57,20 +57,21 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant, co
 def _service_status(
     controller: Controller, records: AnswerRecords, conflicts: Conflicts, service: NamespacedName, name: str, now: Instant
 ) -> ServiceStatus:
-    group: Group = controller.groups[name]
+    group: Group = controller.picture.groups[name]
     elector = controller.electors.get(name)
     deadline = elector.deadline if elector else None
-    held = deadline is not None and now < deadline
+    held_over = elector is not None and elector.is_held_over
+    held = held_over or (deadline is not None and now < deadline)
     holder = controller.node_name if held else controller.holder(name, now)
     known = controller.lease(name)
     lease = known if known is not None and known.holder_identity == holder else None
     answering = controller.interfaces(name)
-    interfaces = {wanted.address: answering[wanted.address] for wanted in controller.wanted(name) if wanted.service == service}
-    guarded = controller.selection.guarded.get(service, {})
-    addresses = controller.addresses_of(service)
+    interfaces = {wanted.address: answering[wanted.address] for wanted in controller.picture.wanted(name) if wanted.service == service}
+    guarded = controller.picture.selection.guarded.get(service, {})
+    addresses = controller.picture.addresses_of(service)
     announced = held and bool(interfaces)
     blocker = controller.blocker(name, now)
-    refusal = controller.selection.refusals.get(service)
+    refusal = controller.picture.selection.refusals.get(service)
     reason = refusal.value if refusal else blocker.value if blocker else ""
     return ServiceStatus(
         service=str(service),
@@ -86,9 +87,9 @@ def _service_status(
         holder=holder,
         since=lease.acquire_time if lease else "",
         macs=tuple(filter(None, lease.annotations.get(INTERFACES_ANNOTATION, "").split(","))) if lease else (),
-        state=elector.state.value if elector else "",
+        state="" if elector is None else "held over" if held_over else elector.state.value,
         reason="" if announced else reason or _waiting_reason(controller, holder),
-        deadline=None if deadline is None else deadline - now,
+        deadline=None if deadline is None or held_over else deadline - now,
         shares_with=tuple(str(other) for other in group.services if other != service),
     )
 

@@ -40,6 +40,13 @@ class Keeping(StrEnum):
     WITHDRAW = "withdraw"
 
 
+class ApiLoss(StrEnum):
+    """What becomes of addresses whose leases cannot be renewed."""
+
+    WITHDRAW = "withdraw"
+    HOLD = "hold"
+
+
 class SubnetMatch(StrEnum):
     """Whether an address has to lie in a connected subnet."""
 
@@ -157,6 +164,10 @@ def agent(
         str,
         typer.Option(envvar=_env("REBALANCE"), metavar="TIME", help="How often a node that holds too little asks for a lease; 0: never."),
     ] = "0",
+    on_api_loss: Annotated[
+        ApiLoss,
+        typer.Option(envvar=_env("ON_API_LOSS"), help="Addresses whose lease cannot be renewed: hold them while nobody else claims them?"),
+    ] = ApiLoss.WITHDRAW,
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -201,6 +212,7 @@ def agent(
             probe_wait=parse_duration(probe_wait, "--probe-wait"),
             answer_limit=parse_count(answer_limit, "--answer-limit"),
             rebalance=parse_duration(rebalance, "--rebalance"),
+            hold_on_api_loss=on_api_loss is ApiLoss.HOLD,
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,

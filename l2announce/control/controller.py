@@ -9,21 +9,18 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
-from l2announce.control.claims import annotated, claims_for, of_groups
-from l2announce.control.devices import Candidates, candidate_devices
+from l2announce.control.claims import annotated
 from l2announce.control.election import LeaseElector, State
 from l2announce.control.eligibility import Eligibility, Interfaces, fit
 from l2announce.control.gate import Gate
-from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
-from l2announce.control.guard import GuardList, guard_list
+from l2announce.control.groups import LeaseNameStyle
 from l2announce.control.holdings import Holdings
+from l2announce.control.holdover import HoldOver
 from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
+from l2announce.control.picture import Picture
 from l2announce.control.placement import candidates_of_groups
-from l2announce.control.policy import Announcement, Selection, select
-from l2announce.control.preferences import preference_problems
 from l2announce.control.pulls import Pulls
-from l2announce.control.segments import Segments, segments
 from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
 from l2announce.model.address import FOREVER, NEVER, Address, Instant
@@ -31,7 +28,7 @@ from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.lease import DRAIN_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import Device
-from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
+from l2announce.model.objects import ClusterState
 from l2announce.model.report import Report
 from l2announce.model.timing import Timing
 
@@ -52,27 +49,17 @@ class Controller:
         self.node_name = node_name
         self.timing = timing
         self.gate = Gate()
-        self.selection = Selection()
-        self.groups: dict[str, Group] = {}
+        self.picture = Picture(node_name, lease_name_style, device_patterns)
         self.electors: dict[str, LeaseElector] = {}
-        self.problems: tuple[ObjectProblem, ...] = ()
-        self.devices: tuple[Device, ...] = ()
         self.stopping = False
-        self._style: LeaseNameStyle = lease_name_style
-        self._patterns = tuple(device_patterns)
-        self._candidates: Candidates = candidate_devices((), self._patterns)
-        self._guard = GuardList()
-        self._segments = Segments()
         self._eligibility = eligibility
         self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
-        self._state: ClusterState | None = None
-        self._announcements: dict[str, tuple[Announcement, ...]] = {}
         self._leases = ObservedLeases()
         self._members = Members(node_name, lease_name_style, self._leases)
         self._holdings = Holdings(self._members, self._claims_of)
+        self._hold_over = HoldOver()
         self.turns = Turns(node_name, timing, self._leases)
         self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
-        self._devices_seen = False
         self._gate_was_open = False
         self._wakeups = Wakeups()
         self._member_wakeups = Wakeups()
@@ -86,30 +73,23 @@ class Controller:
 
     def replace_cluster(self, state: ClusterState, now: Instant) -> None:
         """The objects of the cluster, whole."""
-        self._state = state
-        leases = group_leases(shared_address_groups(state), self._style)
-        self._holdings.firsts.replace_groups(leases.groups, self._holdings.until)
-        self.groups = leases.groups
-        self.problems = state.problems + clash_problems(leases) + preference_problems(state)
-        self._members.replace_groups(leases.groups)
+        self.picture.replace_cluster(state)
+        groups = self.picture.groups
+        self._holdings.firsts.replace_groups(groups, self._holdings.until)
+        self._members.replace_groups(groups)
         self._tell_whom_they_follow(self._holdings.until)
-        candidates = candidates_of_groups(leases.groups.values(), state)
-        self.eligibility.replace_cluster(state, leases.groups, candidates, now)
-        self.turns.replace_groups(leases.groups, state.services, candidates, fit(state, candidates, self._eligibility))
-        self._guard = self._guard_list()
+        candidates = candidates_of_groups(groups.values(), state)
+        self.eligibility.replace_cluster(state, groups, candidates, now)
+        self.turns.replace_groups(groups, state.services, candidates, fit(state, candidates, self._eligibility))
         self._select(now)
 
     def replace_devices(self, devices: Iterable[Device], now: Instant) -> None:
         """The interfaces of this node, whole."""
-        self._devices_seen = True
-        self.devices = tuple(devices)
-        if (known := segments(self.devices)) != self._segments:
-            self._segments = known
+        other_routes, other_selection = self.picture.replace_devices(devices)
+        if other_routes:
             self._choose_again()
             self._judge_all(now)
-        candidates, guard = candidate_devices(self.devices, self._patterns), self._guard_list()
-        if candidates != self._candidates or guard != self._guard:
-            self._candidates, self._guard = candidates, guard
+        if other_selection:
             self._select(now)
 
     def receive_report(self, report: Report, now: Instant) -> None:
@@ -215,7 +195,7 @@ class Controller:
                 if self._follow(name):
                     self._judge_members(name, now)
                     if name in self._members:
-                        self._holdings.member_lost(name, self.addresses_of(self._members.service(name)))
+                        self._holdings.member_lost(name, self.picture.addresses_of(self._members.service(name)))
                     self._tell_whom_they_follow(self._members.of(name))
         return writes
 
@@ -237,10 +217,12 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        timing = self.timing
+        timing, held_over = self.timing, self._hold_over.grant(now)
+        for name, until in held_over.items():
+            self.electors[name].hold_granted(until)
         return ClaimSet(
             self.generation,
-            self._holdings.take(now),
+            self._holdings.take(now, held_over),
             timing.announce_refresh,
             self._leases.macs,
             probe_wait=timing.probe_wait,
@@ -254,12 +236,12 @@ class Controller:
     @property
     def held(self) -> Set[str]:
         """Names of the leases that are held and decide."""
-        return self._holdings.until.keys() & self.groups.keys()
+        return self._holdings.until.keys() & self.picture.groups.keys()
 
     @property
     def is_ready(self) -> bool:
         """True when everything that decisions need has been seen once: objects, leases, and a report of the responder."""
-        return self._state is not None and self._devices_seen and self._leases.is_ready and self.gate.report is not None
+        return self.picture.is_whole and self._leases.is_ready and self.gate.report is not None
 
     @property
     def is_stopped(self) -> bool:
@@ -276,23 +258,9 @@ class Controller:
         """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
         return self._leases.holder(name, now)
 
-    @property
-    def cluster(self) -> ClusterState:
-        """The objects as last seen; empty before that."""
-        return self._state or ClusterState()
-
-    def addresses_of(self, service: NamespacedName) -> tuple[Address, ...]:
-        """The addresses of a Service, external IPs first, each once."""
-        known = self._state.services.get(service) if self._state else None
-        return tuple(dict.fromkeys((*known.external_ips, *known.load_balancer_ips))) if known else ()
-
-    def wanted(self, name: str) -> tuple[Announcement, ...]:
-        """What this node announces while it holds the lease ``name``, on every interface that policies choose."""
-        return self._announcements.get(name, ())
-
     def interfaces(self, name: str) -> dict[Address, frozenset[str]]:
         """The interfaces on which this node answers for each address while it holds the lease ``name``."""
-        return {claim.address: claim.interfaces for claim in self._claims_of(name, NEVER)}
+        return {claim.address: claim.interfaces for claim in self._claims_of(name)}
 
     def blocker(self, name: str, now: Instant) -> Blocker | None:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
@@ -302,7 +270,7 @@ class Controller:
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
             return Blocker.GATE_CLOSED
-        if (blocker := self.eligibility.blocker(name, self.wanted(name), self._interfaces(), now)) is not None:
+        if (blocker := self.eligibility.blocker(name, self.picture.wanted(name), self._interfaces(), now)) is not None:
             return blocker
         if name not in self._holdings.until and self._foreign_member(name, now):
             return Blocker.MEMBER_HELD_ELSEWHERE
@@ -313,7 +281,7 @@ class Controller:
     # -- deciding
 
     def _interfaces(self) -> Interfaces:
-        return Interfaces(self.gate.links_with_carrier(), self._segments)
+        return Interfaces(self.gate.links_with_carrier(), self.picture.segments)
 
     def _annotated(self, write: LeaseWrite) -> LeaseWrite:
         if write.verb is Verb.RELEASE:
@@ -322,23 +290,12 @@ class Controller:
         return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._holdings.until))
 
     def _select(self, now: Instant) -> None:
-        if self._state is None:
-            return
-        self.selection = select(self._state, self.node_name, self._candidates, self._guard, self.eligibility.served)
-        announcements = of_groups(self.selection.announcements, self.groups | self._members.alone)
-        if any(announcements.get(name) != self._announcements.get(name) for name in self._holdings.until):
+        if self.picture.select(self.eligibility.served, self._members.alone, self._holdings.until):
             self._holdings.changed = True
-        self._announcements = announcements
         self._judge_all(now)
 
-    def _guard_list(self) -> GuardList:
-        return guard_list(self.node_name, self.devices, self.cluster.nodes.values(), self.cluster.api_servers)
-
-    def _claims_of(self, name: str, deadline: Instant) -> tuple[Claim, ...]:
-        with_carrier = self.gate.links_with_carrier()
-        return claims_for(
-            self._announcements.get(name, ()), deadline, lambda address, wanted: self._segments.answering(address, wanted, with_carrier)
-        )
+    def _claims_of(self, name: str, deadline: Instant = NEVER) -> tuple[Claim, ...]:
+        return self.picture.claims(name, self.gate.links_with_carrier(), deadline)
 
     def _tell_whom_they_follow(self, names: Iterable[str]) -> None:
         for name in self._members.outdated(names, self._holdings.until):
@@ -347,12 +304,12 @@ class Controller:
 
     def _choose_again(self) -> None:
         """Carrier or routes have changed, so of several interfaces another may have to answer: tell the responder all claims."""
-        if any(len(wanted.interfaces) > 1 for name in self._holdings.until for wanted in self.wanted(name)):
+        if any(len(wanted.interfaces) > 1 for name in self._holdings.until for wanted in self.picture.wanted(name)):
             self._holdings.changed = True
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)
-        for name in self.groups.keys() | self.electors.keys():
+        for name in self.picture.groups.keys() | self.electors.keys():
             self._judge(name, now)
             self._judge_members(name, now)
 
@@ -362,9 +319,9 @@ class Controller:
             eligible = self._may_follow(name, deciding, now)
             patience, not_before = -self.timing.lease_duration if self._members.was_followers(name) else 0.0, NEVER
         else:
-            eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
+            eligible = bool(self.picture.wanted(name)) and self.blocker(name, now) is None
             elector = self.electors.get(name)
-            patience = self.turns.patience(name, elector) + self.eligibility.handicap(self.wanted(name), self._interfaces(), now)
+            patience = self.turns.patience(name, elector) + self.eligibility.handicap(self.picture.wanted(name), self._interfaces(), now)
             not_before = self.turns.not_before(name, elector)
         if eligible:
             self.turns.ready(now)
@@ -414,12 +371,13 @@ class Controller:
         lost its lease."""
         elector = self.electors[name]
         changed = self._holdings.note(name, elector.deadline)
+        self._hold_over.note(name, elector.held_over_from)
         if elector.wants_withdrawal and name not in self._withdrawn_in:
             self._holdings.changed = True
         if not elector.wants_withdrawal:
             self._withdrawn_in.pop(name, None)
         self._wakeups.set(name, elector.next_timer())
-        if name not in self.groups and name not in self._members and name not in self._writing and elector.state is State.IDLE:
+        if name not in self.picture.groups and name not in self._members and name not in self._writing and elector.state is State.IDLE:
             self._wakeups.set(name, None)
             self._touched.discard(name)
             del self.electors[name]
@@ -430,7 +388,7 @@ class Controller:
         short against what a renewal leaves to the old deadline."""
         if not self.is_ready:
             return FOREVER
-        due_at = self._holdings.due_at(self.timing.renew_deadline / 10)
+        due_at = min(self._holdings.due_at(self.timing.renew_deadline / 10), self._hold_over.due_at())
         return due_at if due_at == FOREVER else max(due_at, self._adopting_until())
 
     def _adopting_until(self) -> Instant:

@@ -10,6 +10,8 @@ The rules, which no other module repeats:
 - The right to answer comes from an acknowledged write alone and ends ``FENCE`` of the lease duration after that write was *sent*.
   Observations never lengthen it; another holder, or none, seen in the lease ends it at once.
 - A lease that carries our identity is ours to resume with a renewal (a restart, or a write whose answer was lost), not ours to answer for.
+- With ``hold_on_api_loss`` a lease whose right runs out while the API is out of reach is *held over*. That is no right: it only lets the
+  datapath answer while nobody else is seen to claim the addresses. It ends with the next word from the API.
 - Lost eligibility ends answering first, then, when the datapath confirmed it or every deadline passed, the lease is released.
 - Resource versions are opaque. A version that was already superseded is an old message and is ignored; a write on a stale version costs
   one Conflict, nothing more, because the store compares and swaps.
@@ -143,6 +145,9 @@ class LeaseElector:
         self._ration_at: Instant = NEVER
         self._in_flight: LeaseWrite | None = None
         self._overtaken = False
+        self._unreachable = False
+        self.is_held_over = False
+        """The right has run out because the API was out of reach, and that is all that is known since."""
         self._attempted = False
         self._outdated = False
 
@@ -161,6 +166,7 @@ class LeaseElector:
         older or newer than our write the watch will tell. A reply to no write is ignored.
         """
         write, self._in_flight = self._in_flight, None
+        self._unreachable = False
         if write is not None and not self._overtaken:
             self._retry_at = NEVER
             if write.verb is not Verb.RELEASE and lease.holder_identity == self.identity:
@@ -179,6 +185,8 @@ class LeaseElector:
         if write is None:
             return
         unchanged = self.observed == write.base
+        self._unreachable = isinstance(outcome, Unreachable)
+        self.is_held_over = self.is_held_over and self._unreachable
         if isinstance(outcome, Conflict):
             self._learn_conflict(outcome.current, unchanged, now)
         if isinstance(outcome, Unreachable) or self.observed == write.base:
@@ -240,10 +248,21 @@ class LeaseElector:
 
     # What it is
 
+    def hold_granted(self, until: Instant) -> None:
+        """The datapath was told that it may hold the addresses over until then."""
+        self._silent_at = max(self._silent_at, until)
+
     @property
     def deadline(self) -> Instant | None:
-        """Our datapath may answer strictly before this instant; None: not at all."""
-        return self._right_until if self.state is State.HOLDING else None
+        """Our datapath may answer strictly before this instant; None: not at all. In the past while the lease is held over."""
+        return self._right_until if self.state is State.HOLDING or self.is_held_over else None
+
+    @property
+    def held_over_from(self) -> Instant:
+        """From when the datapath should be told that it may have to hold the addresses over; FOREVER for never."""
+        if not self.timing.hold_on_api_loss or self.deadline is None:
+            return FOREVER
+        return NEVER if self.is_held_over else self._right_until - self.timing.hold_lead
 
     @property
     def observed_since(self) -> Instant:
@@ -270,7 +289,12 @@ class LeaseElector:
     # Walking the table
 
     def _fire(self, event: Event) -> None:
+        expires = self.state is State.HOLDING and event is Event.EXPIRED
         self.state = TRANSITIONS[self.state].get(event, self.state)
+        if expires:
+            self.is_held_over = self.timing.hold_on_api_loss and (self._unreachable or self._in_flight is not None)
+        elif self.state is not State.RESUMING:
+            self.is_held_over = False
         if self.state in (State.IDLE, State.FOLLOWING):
             self._right_until = NEVER
 

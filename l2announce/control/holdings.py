@@ -3,7 +3,7 @@
 Knows nothing of electors and of interfaces: the controller says what is held until when, and makes the claims of one lease.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from l2announce.control.firsts import FirstClaims
@@ -56,18 +56,28 @@ class Holdings:
             return FOREVER
         return self._told_at + (len(self.until) // 100 * GATHER_PER_HUNDRED if self.changed else gathering)
 
-    def take(self, now: Instant) -> tuple[Claim, ...]:
-        """The claims of every lease, to be told now."""
+    def take(self, now: Instant, held_over: Mapping[str, Instant]) -> tuple[Claim, ...]:
+        """The claims of every lease, to be told now. Those of the leases in ``held_over`` may be held until the instants there: the
+        addresses that were told before, where all leases of the group are ours."""
         self.changed = self.extended = False
         self._told_at = now
-        self._told = {name: {claim.address for claim in self._claims_for(name)} for name in self.until}
-        return tuple(self.claims())
+        claims = {name: tuple(self._claims_of_lease(name)) for name in self.until}
+        for name, until in held_over.items():
+            deciding = self._members.deciding(name) or name
+            if all(member in self.until for member in (deciding, *self._members.of(deciding))):
+                told = self._told.get(deciding, ())
+                claims[deciding] = tuple(replace(one, held_until=until) if one.address in told else one for one in claims[deciding])
+        self._told = {name: {claim.address for claim in made if now < claim.until} for name, made in claims.items()}
+        return tuple(claim for made in claims.values() for claim in made)
 
     def claims(self) -> Iterator[Claim]:
-        """The claims of every lease that is held."""
+        """The claims of every lease that is held, as their leases alone allow."""
         for name in self.until:
-            for claim in self._claims_for(name):
-                yield replace(claim, probe=True) if self.firsts.includes(name, claim.address) else claim
+            yield from self._claims_of_lease(name)
+
+    def _claims_of_lease(self, name: str) -> Iterator[Claim]:
+        for claim in self._claims_for(name):
+            yield replace(claim, probe=True) if self.firsts.includes(name, claim.address) else claim
 
     def member_lost(self, name: str, addresses: Collection[Address]) -> None:
         """A member's lease was lost to somebody who may believe that it is a group of its own: the Service's addresses are his."""

@@ -3,7 +3,6 @@
 A failure names its seed; ``SIM_SEED=<seed>`` repeats that run alone, ``SIM_RUNS=20`` makes twenty times as many (see conftest.py).
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -166,17 +165,22 @@ class Unconfirmed(Controller):
 class Unfenced(Controller):
     """Wrong: claims last longer than the right to them."""
 
-    def claims(self) -> Iterable[Claim]:
-        return [replace(claim, deadline=claim.deadline + 0.3 * self.timing.lease_duration) for claim in super().claims()]
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        if (claims := super().claim_set(now)) is None:
+            return None
+        longer = (replace(claim, deadline=claim.deadline + 0.3 * self.timing.lease_duration) for claim in claims.claims)
+        return replace(claims, claims=tuple(longer))
 
 
 class Grasping(Controller):
     """Wrong: believes that its own name in a lease is a right."""
 
-    def claims(self) -> Iterable[Claim]:
-        for name, elector in self.electors.items():
-            if elector.holder == self.node_name:
-                yield from (Claim(wanted.address, wanted.interfaces, self._holdings._told_at + 15.0) for wanted in self.wanted(name))
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        if (claims := super().claim_set(now)) is None:
+            return None
+        named = [name for name, elector in self.electors.items() if elector.holder == self.node_name]
+        wanted = [announcement for name in named for announcement in self.picture.wanted(name)]
+        return replace(claims, claims=tuple(Claim(one.address, one.interfaces, now + 15.0) for one in wanted))
 
 
 @pytest.mark.parametrize("wrong", [Unconfirmed, Unfenced, Grasping])

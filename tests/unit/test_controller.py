@@ -140,11 +140,11 @@ def test_devices_before_objects() -> None:
     controller = Controller("n1", Timing(), 0.0)
     controller.replace_devices((DEVICE,), 0.0)
     controller.replace_devices((DEVICE,), 0.0)
-    assert controller.addresses_of(A) == ()
+    assert controller.picture.addresses_of(A) == ()
     controller.replace_cluster(TWO, 0.0)
-    assert controller.addresses_of(A) == (VIP_A,)
-    assert controller.addresses_of(NamespacedName("shop", "z")) == ()
-    assert {wanted.address for wanted in controller.wanted(LEASE_A)} == {VIP_A}
+    assert controller.picture.addresses_of(A) == (VIP_A,)
+    assert controller.picture.addresses_of(NamespacedName("shop", "z")) == ()
+    assert {wanted.address for wanted in controller.picture.wanted(LEASE_A)} == {VIP_A}
 
 
 def test_from_free_leases_to_claims() -> None:
@@ -345,7 +345,7 @@ def test_endpoints_of_a_group_are_elsewhere() -> None:
     bench = holding(state)
     bench.run(3.0)
     assert bench.claimed == {VIP_A}
-    assert bench.controller.selection.refusals == {B: Reason.NO_LOCAL_ENDPOINT}
+    assert bench.controller.picture.selection.refusals == {B: Reason.NO_LOCAL_ENDPOINT}
     bench.controller.replace_cluster(replace(state, endpoints=(*state.endpoints, Endpoint(A, "n2"))), bench.now)
     assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_LOCAL_ENDPOINT
     bench.run(0.5)
@@ -441,14 +441,14 @@ def test_an_address_that_becomes_guarded_is_withdrawn_and_the_others_stay() -> N
     bench.controller.replace_devices((own,), bench.now)
     bench.look()
     assert bench.claimed == {VIP_A}
-    (problem,) = bench.controller.selection.problems
+    (problem,) = bench.controller.picture.selection.problems
     assert (problem.subject, problem.reason) == (f"service/{B}", "OwnAddress")
     bench.controller.replace_cluster(replace(JOINED, api_servers=frozenset({VIP_A})), bench.now)
     bench.settle()
     bench.run(0.5)
     assert (bench.sent[-1].claims, list(bench.controller.held)) == ((), [])
     bench.controller.replace_cluster(replace(JOINED, nodes={**JOINED.nodes, "n2": Node("n2", addresses=(VIP_A,))}), bench.now)
-    assert [each.reason for each in bench.controller.selection.problems] == ["NodeAddress", "NodeAddress", "OwnAddress"]
+    assert [each.reason for each in bench.controller.picture.selection.problems] == ["NodeAddress", "NodeAddress", "OwnAddress"]
     bench.controller.replace_cluster(JOINED, bench.now)
     bench.controller.replace_devices((DEVICE,), bench.now)
     bench.settle()

@@ -1,0 +1,35 @@
+"""Leases that are held over: their right has run out, or is about to, because the API is out of reach, and the user wants the addresses
+answered all the same while nobody else claims them (--on-api-loss hold).
+
+Says from when, and when the responder is to be told again. The fence is untouched: what is held over has a deadline that has passed, and
+the responder answers beyond it only as long as its probes find nobody.
+"""
+
+from l2announce.model.address import FOREVER, NEVER, Instant
+from l2announce.model.timing import HOLD_GRANT
+
+
+class HoldOver:
+    """By lease the instant from which it may be held over. A grant lasts HOLD_GRANT, and is given again in half of that."""
+
+    def __init__(self) -> None:
+        self._from: dict[str, Instant] = {}
+        self._granted_at: Instant = NEVER
+
+    def note(self, name: str, since: Instant) -> None:
+        """The lease may be held over from ``since``; FOREVER for not at all."""
+        if since == FOREVER:
+            self._from.pop(name, None)
+        else:
+            self._from[name] = since
+
+    def due_at(self) -> Instant:
+        """When the responder is to be told next; FOREVER for never."""
+        return max(min(self._from.values()), self._granted_at + HOLD_GRANT / 2) if self._from else FOREVER
+
+    def grant(self, now: Instant) -> dict[str, Instant]:
+        """The leases that are held over from now on, each until when at most."""
+        granted = {name: now + HOLD_GRANT for name, since in self._from.items() if since <= now}
+        if granted:
+            self._granted_at = now
+        return granted
