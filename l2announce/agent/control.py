@@ -46,7 +46,13 @@ class ControlProcess:
         self._child = child
         self._channel: Channel = child.channel
         self._controller = Controller(
-            settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices, settings.eligibility
+            settings.node_name,
+            settings.timing,
+            clock.now(),
+            settings.lease_name_style,
+            settings.devices,
+            settings.eligibility,
+            node_mode=settings.lease_mode == "node",
         )
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

@@ -70,6 +70,7 @@ class Settings:
     devices: tuple[str, ...] = ()
     lease_namespace: str = "kube-system"
     lease_name_style: Literal["dot", "dash"] = "dot"
+    lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
     eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
     log_format: Literal["text", "json"] = "text"

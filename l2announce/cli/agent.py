@@ -26,6 +26,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LeaseMode(StrEnum):
+    """What a holder renews."""
+
+    SERVICE = "service"
+    NODE = "node"
+
+
 class LeaseNameStyle(StrEnum):
     """What stands between namespace and name in a lease's name. The same on every node of a cluster."""
 
@@ -175,6 +182,9 @@ def agent(
         LeaseNameStyle,
         typer.Option(envvar=_env("LEASE_NAME_STYLE"), help="Between namespace and name in lease names; the same on every node."),
     ] = LeaseNameStyle.DOT,
+    lease_mode: Annotated[
+        LeaseMode, typer.Option(envvar=_env("LEASE_MODE"), help="What is renewed: each Service's Lease, or one heartbeat of the node.")
+    ] = LeaseMode.SERVICE,
     state_socket: Annotated[
         Path | None,
         typer.Option(envvar=_env("STATE_SOCKET"), metavar="PATH", help="Where status is served. Default: agent.sock in the run directory."),
@@ -224,6 +234,7 @@ def agent(
             on_no_endpoints=on_no_endpoints.value,
             subnet_match=subnet_match.value,
         ),
+        lease_mode=lease_mode.value,
         state_socket=state_socket or default_run_directory() / "agent.sock",
         log_format=log_format.value,
         log_level=log_level.value,

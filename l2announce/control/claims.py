@@ -40,4 +40,4 @@ def annotated(
     names = frozenset().union(*interfaces.values())
     links = report.links if report is not None else ()
     pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in links if link.name in names)
-    return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs), **also})
+    return replace(write, annotations={**write.annotations, INTERFACES_ANNOTATION: ",".join(pairs), **also})

@@ -5,6 +5,9 @@ Says from when, and when the responder is to be told again. The fence is untouch
 the responder answers beyond it only as long as its probes find nobody.
 """
 
+from collections.abc import Mapping
+
+from l2announce.control.election import LeaseElector
 from l2announce.model.address import FOREVER, NEVER, Instant
 from l2announce.model.timing import HOLD_GRANT
 
@@ -27,9 +30,11 @@ class HoldOver:
         """When the responder is to be told next; FOREVER for never."""
         return max(min(self._from.values()), self._granted_at + HOLD_GRANT / 2) if self._from else FOREVER
 
-    def grant(self, now: Instant) -> dict[str, Instant]:
-        """The leases that are held over from now on, each until when at most."""
+    def grant(self, electors: Mapping[str, LeaseElector], now: Instant) -> dict[str, Instant]:
+        """The leases that are held over from now on, each until when at most. Their electors are told."""
         granted = {name: now + HOLD_GRANT for name, since in self._from.items() if since <= now}
         if granted:
             self._granted_at = now
+        for name, until in granted.items():
+            electors[name].hold_granted(until)
         return granted

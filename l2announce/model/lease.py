@@ -24,6 +24,13 @@ ANYBODY = "*"
 DRAIN_PREFIX = "l2announce-drain."
 """A Lease of this name with a node's behind it: while it exists the node holds nothing."""
 
+LEASE_MODE_ANNOTATION = "l2announce.io/lease-mode"
+"""On a Service's Lease with the value ``node``: valid while the heartbeat Lease of its holder is, not while it is renewed itself."""
+
+NODE_MODE = "node"
+HEARTBEAT_PREFIX = "l2announce-node."
+"""Before a node's name in the name of its heartbeat Lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -40,6 +47,11 @@ class Lease:
     lease_transitions: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
     uid: str = ""
+
+    @property
+    def follows_heartbeat(self) -> bool:
+        """Held, and valid as long as the heartbeat of its holder."""
+        return bool(self.holder_identity) and self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
 
 
 class Verb(Enum):

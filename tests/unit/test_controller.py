@@ -9,8 +9,8 @@ import pytest
 
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
-from l2announce.control.election import State
 from l2announce.control.services import Reason
+from l2announce.control.states import State
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.eligibility import EligibilitySettings

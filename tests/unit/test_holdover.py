@@ -7,8 +7,9 @@ import pytest
 
 from l2announce.agent.status import node_status
 from l2announce.control.controller import Controller
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.holdover import HoldOver
+from l2announce.control.states import State
 from l2announce.model.address import FOREVER, NEVER, Address
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device, Link
@@ -122,12 +123,13 @@ class TestElector:
 
 
 def test_when_to_tell() -> None:
+    electors = {name: LeaseElector(name, "n1", HOLDING) for name in ("a", "b")}
     holds = HoldOver()
     assert holds.due_at() == FOREVER
     holds.note("a", 10.0)
     holds.note("b", 30.0)
-    assert (holds.due_at(), holds.grant(9.0)) == (10.0, {})
-    assert holds.grant(10.0) == {"a": 10.0 + HOLD_GRANT}
+    assert (holds.due_at(), holds.grant(electors, 9.0)) == (10.0, {})
+    assert holds.grant(electors, 10.0) == {"a": 10.0 + HOLD_GRANT}
     assert holds.due_at() == 10.0 + HOLD_GRANT / 2
     holds.note("a", FOREVER)
     assert holds.due_at() == 30.0
@@ -135,7 +137,6 @@ def test_when_to_tell() -> None:
     assert holds.due_at() == FOREVER
 
 
-A, B = NamespacedName("shop", "a"), NamespacedName("shop", "b")
 LEASE_B = "cilium-l2announce-shop.b"
 VIP_A, VIP_B = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 LINK = Link(1, "eth0", b"\2\0\0\0\0\1")

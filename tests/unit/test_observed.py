@@ -3,8 +3,9 @@
 import pytest
 
 from l2announce.control import observed
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.observed import ObservedLeases
+from l2announce.control.states import State
 from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
 from l2announce.model.timing import Timing
 
