@@ -6,9 +6,10 @@ from dataclasses import replace
 from l2announce import __version__
 from l2announce.agent.conflicts import Conflicts
 from l2announce.control.controller import Controller
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.groups import Group
 from l2announce.control.guard import Guarded
+from l2announce.control.states import State
 from l2announce.model.address import NEVER, Address, Instant, format_mac
 from l2announce.model.lease import INTERFACES_ANNOTATION
 from l2announce.model.objects import NamespacedName, ObjectProblem
