@@ -295,10 +295,10 @@ class ControlProcess:
         now = self._clock.now()
         match question.split():
             case ["status"]:
-                return node_status(self._controller, self._records, now, self._conflicts)
+                return node_status(self._controller, self._records, now, self._conflicts, self._leases.trouble)
             case ["explain", service]:
                 namespace, _, name = service.partition("/")
-                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now)
+                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now, self._leases.trouble)
         return Explanation(
             self._settings.node_name,
             refused=f"{question[:40]!r}: this agent does not understand that; use the l2announce of its version",

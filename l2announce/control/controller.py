@@ -273,10 +273,10 @@ class Controller:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
         if self.stopping:
             return Blocker.STOPPING
-        if not self.is_ready:
+        if not (self.picture.is_whole and self._leases.is_ready):
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
-            return Blocker.GATE_CLOSED
+            return Blocker.RESPONDER_NOT_ANSWERING
         if (blocker := self.eligibility.blocker(name, self.picture.wanted(name), self._interfaces(), now)) is not None:
             return blocker
         if name not in self._holdings.until and self._foreign_member(name, now):

@@ -46,10 +46,14 @@ class FileLeases:
         self._changed: set[str] = set()
         self._rebuild = False
         self._refused: dict[str, str] = {}
+        self.trouble = ""
+        """What the last write has failed with."""
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Unreachable when the disk refuses it, or when the time limit is over: then it may still happen."""
-        return await self._in_time(write.name, lambda: self._write(write))
+        outcome = await self._in_time(write.name, lambda: self._write(write))
+        self.trouble = outcome.reason if isinstance(outcome, Unreachable) else ""
+        return outcome
 
     async def delete(self, name: str) -> WriteOutcome:
         """Delete a lease, whoever holds it. Written with the lease that was deleted, Conflict when there is none."""

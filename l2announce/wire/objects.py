@@ -6,7 +6,7 @@ the path of the field and one sentence. Label selectors and interface expression
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -97,10 +97,11 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
         type=_one_of(SERVICE_TYPES, spec.type, ("spec", "type")),
         load_balancer_class=spec.load_balancer_class,
         external_ips=_external_ips(spec, problems),
-        load_balancer_ips=_load_balancer_ips(service.status or schema.ServiceStatus(), problems),
+        load_balancer_ips=_load_balancer_ips(service.status, problems),
         headless=(spec.cluster_ip or "").lower() == "none" or HEADLESS_LABEL in labels,
         has_ports=bool(spec.ports),
         external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
+        has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(service.status)),
     )
     return Decoded(key, value, tuple(problems))
 
@@ -242,9 +243,14 @@ def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def _load_balancer_ips(status: schema.ServiceStatus, problems: list[FieldProblem]) -> tuple[Address, ...]:
+def _ingresses(status: schema.ServiceStatus | None) -> Sequence[schema.LoadBalancerIngress]:
+    load_balancer = (status or schema.ServiceStatus()).load_balancer
+    return (load_balancer or schema.LoadBalancerStatus()).ingress or ()
+
+
+def _load_balancer_ips(status: schema.ServiceStatus | None, problems: list[FieldProblem]) -> tuple[Address, ...]:
     found: list[Address] = []
-    for position, ingress in enumerate((status.load_balancer or schema.LoadBalancerStatus()).ingress or ()):
+    for position, ingress in enumerate(_ingresses(status)):
         path = ("status", "loadBalancer", "ingress", position)
         if ingress.ip_mode not in (None, "VIP", "Proxy"):
             problems.append(FieldProblem((*path, "ipMode"), "BadIPMode", f"{ingress.ip_mode!r} is not announced; write VIP or Proxy"))

@@ -125,12 +125,13 @@ def test_nothing_before_everything_was_seen_once() -> None:
     )
     controller.lease_observed(LEASE_A, None, 0.0)
     for step in steps:
+        assert controller.blocker(LEASE_A, 0.0) is Blocker.NOT_READY
         step()
         assert not controller.is_ready
-        assert controller.blocker(LEASE_A, 0.0) is Blocker.NOT_READY
         assert controller.next_writes(0.0) == []
         assert controller.claim_set(0.0) is None
         assert controller.next_timer() is None
+    assert controller.blocker(LEASE_A, 0.0) is Blocker.RESPONDER_NOT_ANSWERING
     controller.receive_report(Report(-1, 0.0, (LINK,)), 0.0)
     assert controller.is_ready
     assert {write.name for write in controller.next_writes(0.1)} == {LEASE_A, LEASE_B}
@@ -469,7 +470,7 @@ def test_a_silent_responder_costs_the_leases_but_only_after_their_deadlines() ->
     assert gate == bench.now + GATE_TIMEOUT
     bench.now = gate
     bench.look()
-    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.GATE_CLOSED
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.RESPONDER_NOT_ANSWERING
     assert bench.sent[-1].claims == ()
     bench.now = deadline - 0.01
     assert bench.look() == []

@@ -199,6 +199,7 @@ def test_ingress_without_an_address_for_us(status: Mapped | None) -> None:
     result = decoded(service(status=status))
     assert isinstance(result.value, model.Service)
     assert result.value.load_balancer_ips == ()
+    assert result.value.has_proxied_ips is ("Proxy" in str(status))
     assert result.problems == ()
 
 

@@ -218,7 +218,7 @@ def test_the_document_survives_its_way_as_json() -> None:
 
 def test_the_table_of_reasons_is_complete() -> None:
     """Every word that status and explain can give has its meaning, and docs/operations.md says the same."""
-    words = {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing", "Announces", "Unknown", "Conflict"}
+    words = {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing", "Announces", "Unknown", "Conflict", "ApiUnreachable"}
     assert set(REASONS) == words
     section = OPERATIONS.read_text().partition("<!-- reasons -->")[2].partition("<!-- end of reasons -->")[0]
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section.strip().splitlines()[2:]]
