@@ -182,6 +182,11 @@ class LeaseElector:
         self._silent_at = max(self._silent_at, until)
 
     @property
+    def api_is_lost(self) -> bool:
+        """Whether the API has not answered our last write, or has not said yes or no."""
+        return self._unreachable or self._in_flight is not None
+
+    @property
     def deadline(self) -> Instant | None:
         """Our datapath may answer strictly before this instant; None: not at all. In the past while the lease is held over."""
         return self._right_until if self.state is State.HOLDING or self.is_held_over else None
@@ -227,7 +232,7 @@ class LeaseElector:
         expires = self.state is State.HOLDING and event is Event.EXPIRED
         self.state = TRANSITIONS[self.state].get(event, self.state)
         if expires:
-            self.is_held_over = self.timing.hold_on_api_loss and (self._unreachable or self._in_flight is not None)
+            self.is_held_over = self.timing.hold_on_api_loss and self.api_is_lost
         elif self.state is not State.RESUMING:
             self.is_held_over = False
         if self.state in (State.IDLE, State.FOLLOWING):

@@ -44,18 +44,22 @@ class HeldByHeartbeat(LeaseElector):
     def __init__(self, name: str, identity: str, timing: Timing) -> None:
         super().__init__(name, identity, timing)
         self._run = 0
+        self._beat_is_lost = False
         self._beat_until: Instant = NEVER
         self._written_in = 0
         self._confirmed = False
         """The lease as observed is what our own acknowledged write of this run of heartbeats made of it."""
 
     @property
-    def heard(self) -> tuple[int, Instant]:
-        """What ``beat`` said last."""
-        return self._run, self._beat_until
+    def api_is_lost(self) -> bool:
+        """As LeaseElector, for the heartbeat's writes too."""
+        return self._beat_is_lost or super().api_is_lost
 
-    def beat(self, run: int, until: Instant, now: Instant) -> None:
-        """The node's heartbeat gives rights until ``until``. Another ``run`` than before: it lapsed in between."""
+    def beat(self, run: int, until: Instant, is_lost: bool, now: Instant) -> None:
+        """The node's heartbeat gives rights until ``until``. Another ``run`` than before: it lapsed in between. ``is_lost``: the API has
+        not answered its last write."""
+        self._beat_is_lost = is_lost
+        self.is_held_over = self.is_held_over and is_lost
         if run != self._run:
             self._confirmed, self._right_until = False, NEVER
         self._run, self._beat_until = run, until

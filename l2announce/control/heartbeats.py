@@ -32,7 +32,7 @@ class Heartbeats:
         self._wakeups = Wakeups()
         self._waits_for: dict[str, str] = {}
         self._active: set[str] = set()
-        self._told: tuple[int, Instant] = (0, NEVER)
+        self._told: tuple[int, Instant, bool] = (0, NEVER, False)
 
     def new_elector(self, name: str) -> LeaseElector:
         """The candidate for a Service's Lease that suits the mode of this node."""
@@ -89,7 +89,7 @@ class Heartbeats:
         """The names of the electors for which what the own heartbeat gives them has changed."""
         if self.own is None:
             return set()
-        before, self._told = self._told, (self.own.run, self.own.rights_until(now))
+        before, self._told = self._told, (self.own.run, self.own.rights_until(now), self.own.api_is_lost)
         return set(self._active) if self._told != before else set()
 
     def next_write_of(self, elector: LeaseElector, now: Instant) -> LeaseWrite | None:

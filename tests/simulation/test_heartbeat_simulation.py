@@ -123,9 +123,9 @@ class Unconfirmed(Heartbeats):
 
 
 class NeverConfirms(HeldByHeartbeat):
-    def beat(self, run: int, until: Instant, now: Instant) -> None:
+    def beat(self, run: int, until: Instant, is_lost: bool, now: Instant) -> None:
         self._run = run
-        super().beat(run, until, now)
+        super().beat(run, until, is_lost, now)
 
 
 @pytest.mark.parametrize("wrong", [Unbroken, Unconfirmed])
