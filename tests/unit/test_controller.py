@@ -18,8 +18,10 @@ from l2announce.model.lease import (
     DRAIN_PREFIX,
     FOLLOWS_ANNOTATION,
     INTERFACES_ANNOTATION,
+    LEASE_MODE_ANNOTATION,
     MOVE_TO,
     MOVED_FROM,
+    NODE_MODE,
     RESERVED_FOR,
     Conflict,
     Lease,
@@ -56,9 +58,9 @@ JOINED = cluster(service(A, VIP_A), service(B, VIP_A, VIP_B))
 class Bench:
     """A Controller of node n1 with a store that obeys and a clock; the responder obeys when told to."""
 
-    def __init__(self, state: ClusterState = TWO, leases: Iterable[Lease] = (), now: Instant = 1000.0) -> None:
+    def __init__(self, state: ClusterState = TWO, leases: Iterable[Lease] = (), now: Instant = 1000.0, node_mode: bool = False) -> None:
         self.now = now
-        self.controller = Controller("n1", Timing(), now)
+        self.controller = Controller("n1", Timing(), now, node_mode=node_mode)
         self.version = 100
         self.writes: list[LeaseWrite] = []
         self.sent: list[ClaimSet] = []
@@ -937,3 +939,80 @@ def test_a_drained_node_gives_everything_up_and_takes_it_again() -> None:
     assert bench.controller.next_requests(bench.now) == []
     bench.controller.stop(bench.now)
     assert bench.controller.next_requests(bench.now) == []
+
+
+# -- one heartbeat for each node
+
+
+HEARTBEAT = "l2announce-node.n1"
+"""The lease that this node renews in mode ``node``, and no other."""
+
+
+def beating(leases: Iterable[Lease] = ()) -> Bench:
+    """In mode ``node``, holding everything."""
+    bench = Bench(leases=leases, node_mode=True)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    return bench
+
+
+def test_a_heartbeat_renews_every_lease() -> None:
+    bench = beating()
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert [write.name for write in bench.writes] == [HEARTBEAT, LEASE_A, LEASE_B]
+    assert {write.annotations[LEASE_MODE_ANNOTATION] for write in bench.writes[1:]} == {NODE_MODE}
+    assert {write.annotations[INTERFACES_ANNOTATION] for write in bench.writes[1:]} == {"eth0=02:00:00:00:00:01"}
+    bench.writes.clear()
+    bench.run(30.0, LINK)
+    assert {write.name for write in bench.writes} == {HEARTBEAT}
+    assert all(claim.deadline > bench.now for claim in bench.sent[-1].claims)
+
+
+def test_a_heartbeat_that_is_refused_ends_the_claims_in_time() -> None:
+    bench = beating()
+    bench.now += 5.0
+    bench.report(LINK)
+    (beat,) = bench.look()
+    bench.controller.write_failed(beat.name, Unreachable("no answer"), bench.now)
+    while bench.now < 1000.0 + 14.0:
+        bench.now += 0.5
+        bench.report(LINK)
+        for write in bench.look():
+            bench.controller.write_failed(write.name, Unreachable("no answer"), bench.now)
+    assert bench.claimed == set()
+
+
+def test_a_stop_gives_the_heartbeat_up_last() -> None:
+    bench = beating()
+    bench.writes.clear()
+    bench.controller.stop(bench.now)
+    bench.settle()
+    bench.run(1.0, LINK)
+    assert [(write.verb, write.name) for write in bench.writes] == [(Verb.RELEASE, name) for name in (LEASE_A, LEASE_B, HEARTBEAT)]
+    assert bench.controller.is_stopped
+
+
+def test_a_lease_that_nobody_wants_is_not_kept_by_the_heartbeat() -> None:
+    """An earlier life had it; its Service is gone."""
+    gone = "cilium-l2announce-shop.gone"
+    stray = Lease(gone, "n1", 15.0, "7", annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    bench = beating([stray])
+    bench.run(20.0, LINK)
+    assert (Verb.RELEASE, gone) in [(write.verb, write.name) for write in bench.writes]
+    assert gone not in bench.controller.electors
+
+
+def test_a_dead_neighbour_is_declared_dead_before_its_leases_are_taken() -> None:
+    theirs = Lease(LEASE_A, "n2", 15.0, "7", annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    neighbour = Lease("l2announce-node.n2", "n2", 15.0, "8")
+    bench = beating([theirs, neighbour])
+    bench.run(5.0, LINK)
+    assert bench.claimed == {VIP_B}
+    bench.controller.lease_observed(neighbour.name, replace(neighbour, resource_version="9"), bench.now)
+    bench.run(14.0, LINK)
+    assert bench.claimed == {VIP_B}
+    bench.writes.clear()
+    bench.run(2.0, LINK)
+    assert [write.name for write in bench.writes if write.name != HEARTBEAT] == [neighbour.name, LEASE_A]
+    assert bench.claimed == {VIP_A, VIP_B}
