@@ -18,4 +18,4 @@ lab-down: setup ## Remove the lab that stays up, and all that a killed lab left
 	@$(NETLAB) down
 
 chaos: setup tools ## Random faults on live agents, judged by what a client saw: five minutes (SEED=n for the same again, MINUTES=m, ROUND=r)
-	@PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND),--round $(ROUND))
+	@PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab.chaos --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND),--round $(ROUND))
