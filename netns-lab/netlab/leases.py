@@ -163,11 +163,12 @@ class WatchedLeaseHistory(LeaseHistory):
         context = ssl.create_default_context(cafile=str(self._authority))
         connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=CONNECT_SECONDS, context=context)
         connection.request("GET", WATCH, headers={"Authorization": f"Bearer {self._token}"})
+        made: socket.socket = connection.sock  # which is the answer's alone where the server does not keep connections
         answer = connection.getresponse()
         if answer.status != http.HTTPStatus.OK:
             raise ConnectionError(f"{self._url}{WATCH}: {answer.status} {answer.read().decode(errors='replace')}")
-        connection.sock.settimeout(None)
-        self._socket, self._answer = connection.sock, answer
+        made.settimeout(None)
+        self._socket, self._answer = made, answer
 
     def is_watching(self) -> bool:
         """Whether the watch goes on."""
