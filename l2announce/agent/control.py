@@ -79,6 +79,7 @@ class ControlProcess:
                     "node": self._settings.node_name,
                     "state_socket": str(self._settings.state_socket),
                     "failover_bound_seconds": self._settings.timing.failover_bound,
+                    "restart_bound_seconds": round(self._settings.timing.restart_bound, 3),
                 }
             },
         )

@@ -48,6 +48,7 @@ def node_status(
         ready=controller.is_ready,
         gate_open=controller.gate.is_open(now),
         failover_bound=controller.timing.failover_bound,
+        restart_bound=controller.timing.restart_bound,
         generation_sent=controller.generation,
         generation_applied=controller.gate.applied,
         services=tuple(sorted((*services, *refused), key=lambda each: each.service)),

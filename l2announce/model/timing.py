@@ -154,7 +154,13 @@ class Timing:
     @property
     def hold_lead(self) -> float:
         """Seconds before the end of a right from which the datapath prepares to do without."""
-        return min(HOLD_LEAD, (FENCE * self.lease_duration - self.renew_deadline) / 2)
+        return min(HOLD_LEAD, self.restart_bound / 2)
+
+    @property
+    def restart_bound(self) -> float:
+        """The time, in seconds, within which a control process that died may come back and renew without anybody noticing: its responder
+        answers until the fence of a lease that was last renewed up to a renew deadline ago."""
+        return FENCE * self.lease_duration - self.renew_deadline
 
     @property
     def failover_bound(self) -> float:

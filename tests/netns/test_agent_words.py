@@ -60,8 +60,8 @@ def test_status_tells_the_truth_in_every_form(cluster: Cluster) -> None:
     wait_until(lambda: all(each.answers for each in cluster.service(holder, WEB).addresses), PATIENCE, "the answers to be counted")
 
     table = cluster.command("status", "--state-socket", socket).stdout
-    bound = f"{SETTINGS.failover_bound:g}s"
-    assert table.splitlines()[0].startswith(f"node {holder}  ready  gate open  failover bound {bound}  l2announce ")
+    bounds = "failover bound 3.3s  restart bound 1.7s"
+    assert table.splitlines()[0].startswith(f"node {holder}  ready  gate open  {bounds}  l2announce ")
     services = rows(table, "SERVICE")
     assert services == {
         WEB: [f"{IPV4} {IPV6}", holder, "announced", "-"],
