@@ -125,9 +125,10 @@ def _election(case: Case) -> Iterator[Goal]:
     services, agents = case.parameters["services"], case.parameters["agents"]
     least, greatest, even = figures["least_share"], figures["greatest_share"], services / agents
     yield Goal(
-        f"{of}: from the start until all are elected", f"< {ELECTION_LIMIT:g} s",
-        f"{figures['cold_start_s']:.1f} s, {figures['first_to_last_lease_s']:.1f} s of it from the first to the last",
-        figures["cold_start_s"] < ELECTION_LIMIT,
+        f"{of}: from the policy until all are elected", f"< {ELECTION_LIMIT:g} s",
+        f"{figures['election_s']:.1f} s, {figures['first_to_last_lease_s']:.1f} s of it from the first to the last; "
+        f"{figures['agents_start_s']:.1f} s before that until the agents were ready",
+        figures["election_s"] < ELECTION_LIMIT,
     )  # fmt: skip
     yield Goal(
         f"{of}: shares", f"{even:.0f} ± {SHARE_TOLERANCE:.0%}", f"{least:.0f} to {greatest:.0f}",

@@ -15,6 +15,7 @@ from l2announce.agent.responder_child import ResponderChild
 from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
 from l2announce.agent.status import AnswerRecords, node_status
+from l2announce.agent.writes import LeaseWriter
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
 from l2announce.control.services import Reason
@@ -54,6 +55,7 @@ class ControlProcess:
             settings.eligibility,
             node_mode=settings.lease_mode == "node",
         )
+        self._writer = LeaseWriter(leases, clock, lambda: self._controller.stopping)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,8 +126,7 @@ class ControlProcess:
             self._look_again()
 
     async def _write(self, write: LeaseWrite) -> None:
-        sent_at = self._clock.now()
-        outcome = await self._leases.write(write)
+        outcome, sent_at = await self._writer.write(write)
         now = self._clock.now()
         if isinstance(outcome, Written):
             self._controller.write_succeeded(write.name, outcome.lease, sent_at, now)
