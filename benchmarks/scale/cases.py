@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from benchmarks.scale.audit import (
     service_holders,
 )
 from benchmarks.scale.bed import SERVICES, Bed
-from benchmarks.scale.objects import address_of, service
+from benchmarks.scale.objects import address_of, service, service_name
 from benchmarks.scale.results import Case
 from benchmarks.scale.usage import cpu_seconds, memory_mib
-from benchmarks.scale.wire import Watcher
+from benchmarks.scale.wire import ASKER, Client, Watcher
+from l2announce.model.lease import ANYBODY, MOVE_TO
 
 ELECTION_SECONDS = 120.0
 """How long a cluster may take to elect everything."""
@@ -34,6 +36,8 @@ LATE = 7.0
 """Seconds between two writes of a held lease from which the second is late: the renew deadline and one retry period."""
 SETTLE = 6.0
 """Seconds after an election in which each lease is renewed once."""
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+MOVE = {"metadata": {"annotations": {MOVE_TO: ANYBODY}}}
 FIRST_SAMPLE = 20_000
 """Number of the first Service that is created to see it announced."""
 
@@ -207,6 +211,28 @@ def measure_reaction(programs: Path, directory: Path, agents: int, services: int
                 seen = watcher.wait_announced(address_of(number), 10.0)
                 case.samples.setdefault("from_acknowledgement_ms", []).append((seen - acknowledged) / 1e6)
                 case.samples.setdefault("from_request_ms", []).append((seen - asked) / 1e6)
+    return case
+
+
+def measure_hand_over(programs: Path, directory: Path, agents: int, services: int, samples: int) -> Case:
+    """One address after the other is moved to any other node, as ``l2announce move`` asks for it, under the eyes of a client."""
+    case = Case(f"{samples} hand-overs among {services} Services, {agents} agents", {"agents": agents, "services": services})
+    with Bed(programs, directory, agents, announcers=agents) as bed:
+        host = bed.network.namespace("client")
+        bed.network.attach(bed.switch, "br0", host)
+        host.address("eth0", f"{ASKER}/16")
+        bed.create_services(range(services), announced=True)
+        log = bed.audit()
+        bed.announce()
+        bed.start()
+        wait_elected(log, services)
+        time.sleep(SETTLE)
+        with Client(host) as client:
+            for number in (sample % services for sample in range(samples)):
+                order = ("PATCH", f"{LEASES}/cilium-l2announce-default.{service_name(number)}", MOVE)
+                gap, changes = client.watch_move(address_of(number), partial(bed.api.send, order), 30.0)
+                case.samples.setdefault("blackout_ms", []).append(gap * 1000)
+                case.samples.setdefault("changes_of_owner", []).append(changes)
     return case
 
 

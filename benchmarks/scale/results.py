@@ -9,6 +9,7 @@ MIB_LIMIT = 150.0
 CORE_LIMIT = 3.0
 REACTION_LIMIT_MS = 100.0
 ELECTION_LIMIT = 10.0
+BLACKOUT_LIMIT_MS = 100.0
 SHARE_TOLERANCE = 0.1
 """How far the shares of agents that start together may be from an even one."""
 WRITES_TOLERANCE = 0.1
@@ -63,6 +64,8 @@ def judge(cases: Sequence[Case]) -> Iterator[Goal]:
             yield from _election(case)
         if "plan_first_s" in case.figures:
             yield from _plan(case)
+        if "blackout_ms" in case.samples:
+            yield from _hand_over(case)
         if "from_acknowledgement_ms" in case.samples:
             yield from _reaction(case)
 
@@ -157,6 +160,17 @@ def _plan(case: Case) -> Iterator[Goal]:
         f"{figures['orphans']:.0f} Services, at most {figures['most_to_one_heir']:.0f} to one heir; "
         f"a new plan moves {figures['moved_besides']:.0f} more choices, and no lease that is held",
     )  # fmt: skip
+
+
+def _hand_over(case: Case) -> Iterator[Goal]:
+    values = case.samples["blackout_ms"]
+    p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+    yield Goal(
+        f"{case.name}: blackout", f"p99 < {BLACKOUT_LIMIT_MS:g} ms", f"p50 {p50:.0f}, p99 {p99:.0f}, at most {max(values):.0f} ms",
+        p99 < BLACKOUT_LIMIT_MS,
+    )  # fmt: skip
+    most = max(case.samples["changes_of_owner"])
+    yield Goal(f"{case.name}: changes of owner in each", "1", f"{most:g} at most", most == 1)
 
 
 def _reaction(case: Case) -> Iterator[Goal]:

@@ -87,6 +87,15 @@ def test_each_goal_is_missed_at_its_limit(case: Case, missed: str) -> None:
     assert [name for name, met in verdicts(case).items() if met is False] == [missed]
 
 
+def test_a_hand_over_is_judged_by_its_99th_percentile_and_by_who_answered() -> None:
+    case = Case("hand-overs", {}, samples={"blackout_ms": [20.0] * 99 + [400.0], "changes_of_owner": [1.0] * 100})
+    assert set(verdicts(case).values()) == {True}
+    case.samples["blackout_ms"][0] = 100.0
+    assert verdicts(case)["blackout"] is False
+    case.samples["changes_of_owner"][7] = 3.0
+    assert verdicts(case)["changes of owner in each"] is False
+
+
 def test_the_reaction_is_judged_by_its_99th_percentile() -> None:
     case = Case("reaction", {}, samples={"from_acknowledgement_ms": [50.0] * 99 + [500.0], "from_request_ms": [60.0] * 100})
     assert verdicts(case)["acknowledged to announced"] is True
