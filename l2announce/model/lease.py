@@ -31,6 +31,9 @@ NODE_MODE = "node"
 HEARTBEAT_PREFIX = "l2announce-node."
 """Before a node's name in the name of its heartbeat Lease."""
 
+STATUS_LEASE = "l2announce-status"
+"""The Lease of the one agent that writes the status of policies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
