@@ -22,9 +22,9 @@ from l2announce.control.placement import candidates_of
 from l2announce.control.ports import Cluster, LeasesListed, LeaseStore
 from l2announce.errors import ConfigurationError, L2AnnounceError
 from l2announce.model.lease import ANYBODY, DRAIN_PREFIX, MOVE_TO, Conflict, Lease, LeaseWrite, Unreachable, Verb, Written
+from l2announce.model.names import is_name
 from l2announce.model.objects import ClusterState, NamespacedName
 from l2announce.model.timing import Timing
-from l2announce.wire.objects import is_name
 
 SIGHT_LIMIT = 15.0
 """Seconds in which the cluster must show its objects and its leases."""

@@ -233,7 +233,7 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        return self._holdings.take(self.generation, self.timing, now, self._hold_over.grant(self.electors, now))
+        return self._holdings.take(self.generation, self.timing, now, self._hold_over.grant(self.electors, self._members.group_of, now))
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""

@@ -182,6 +182,11 @@ class LeaseElector:
         self._silent_at = max(self._silent_at, until)
 
     @property
+    def is_writing(self) -> bool:
+        """Whether a write is in flight."""
+        return self._in_flight is not None
+
+    @property
     def api_is_lost(self) -> bool:
         """Whether the API has not answered our last write, or has not said yes or no."""
         return self._unreachable or self._in_flight is not None

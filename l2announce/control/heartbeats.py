@@ -55,7 +55,10 @@ class Heartbeats:
             if self.own is not None:
                 self.own.lease_observed(lease, now)
             return set()
-        breaker = self._breaker(node)
+        breaker = self._breakers.get(node)
+        if breaker is None:  # nobody waits for its end
+            return set()
+        self._touched.add(node)
         breaker.lease_observed(lease, now)
         if lease is None or lease.holder_identity:
             return set()
@@ -89,8 +92,13 @@ class Heartbeats:
         """The names of the electors for which what the own heartbeat gives them has changed."""
         if self.own is None:
             return set()
-        before, self._told = self._told, (self.own.run, self.own.rights_until(now), self.own.api_is_lost)
+        before, self._told = self._told, (self.own.run, self.own.rights_until(now), self._api_is_lost)
         return set(self._active) if self._told != before else set()
+
+    @property
+    def _api_is_lost(self) -> bool:
+        """The own heartbeat is not renewed for want of the API, and not because it was seen to be another's or nobody's."""
+        return self.own is not None and self.own.api_is_lost and self.own.state in (State.HOLDING, State.RESUMING)
 
     def next_write_of(self, elector: LeaseElector, now: Instant) -> LeaseWrite | None:
         """What a Service's elector wants to write now that it knows of the own heartbeat. Call after ``news``."""
@@ -145,8 +153,12 @@ class Heartbeats:
     def _breaks(self, now: Instant) -> Iterable[LeaseWrite | None]:
         touched, self._touched = self._touched, set()
         for node in sorted(touched):
-            yield self._breakers[node].next_write(now)
-            self._wakeups.set(node, self._breakers[node].next_timer())
+            breaker = self._breakers[node]
+            yield breaker.next_write(now)
+            self._wakeups.set(node, breaker.next_timer())
+            if not breaker.waiting and breaker.state is State.IDLE and not breaker.is_writing:
+                self._wakeups.set(node, None)
+                del self._breakers[node]
 
     def _breaker(self, node: str) -> Breaker:
         """The breaker of a node's heartbeat, which is looked at again by ``next_writes``."""

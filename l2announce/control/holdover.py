@@ -5,7 +5,7 @@ Says from when, and when the responder is to be told again. The fence is untouch
 the responder answers beyond it only as long as its probes find nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from l2announce.control.election import LeaseElector
 from l2announce.model.address import FOREVER, NEVER, Instant
@@ -30,11 +30,13 @@ class HoldOver:
         """When the responder is to be told next; FOREVER for never."""
         return max(min(self._from.values()), self._granted_at + HOLD_GRANT / 2) if self._from else FOREVER
 
-    def grant(self, electors: Mapping[str, LeaseElector], now: Instant) -> dict[str, Instant]:
-        """The leases that are held over from now on, each until when at most. Their electors are told."""
-        granted = {name: now + HOLD_GRANT for name, since in self._from.items() if since <= now}
+    def grant(self, electors: Mapping[str, LeaseElector], group: Callable[[str], Iterable[str]], now: Instant) -> dict[str, Instant]:
+        """The leases that are held over from now on, or from before the next grant, each until when at most. Their electors are told, and
+        those of the leases of the same group, which ``group`` names: an address is answered by all of them."""
+        granted = {name: now + HOLD_GRANT for name, since in self._from.items() if since < now + HOLD_GRANT / 2}
         if granted:
             self._granted_at = now
         for name, until in granted.items():
-            electors[name].hold_granted(until)
+            for related in filter(electors.__contains__, {name, *group(name)}):
+                electors[related].hold_granted(until)
         return granted

@@ -1,5 +1,6 @@
 """Every lease of the namespace with the moment when its present version was first seen: what an elector that is made later must know."""
 
+from collections import deque
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ from l2announce.model.lease import DRAIN_PREFIX, HEARTBEAT_PREFIX, INTERFACES_AN
 
 MAX_MACS = 4096
 """A bound on what writers of leases can make us remember."""
+
+
+FORGET = 3600.0
+"""Seconds after which a lease that vanished is as if it had never been; at least its duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class ObservedLeases:
         """The nodes that have a drain lease."""
         self._sights: dict[str, _Sight] = {}
         self._held: set[str] = set()
+        self._gone: deque[tuple[Instant, str]] = deque()
         self._by_heartbeat: dict[str, set[str]] = {}
         self.macs: frozenset[bytes] = frozenset()
         """Every MAC that a holder wrote to a lease so far, up to MAX_MACS of them: those of the nodes of this cluster."""
@@ -57,8 +63,19 @@ class ObservedLeases:
         if lease is None:
             if known is not None and known.gone_at is None:
                 self._sights[name] = _Sight(known.lease, known.seen_at, now)
+                self._gone.append((now + max(FORGET, known.lease.lease_duration), name))
+                self._forget(now)
         elif known is None or known.gone_at is not None or known.lease.resource_version != lease.resource_version:
             self._sights[name] = _Sight(lease, now)
+
+    def _forget(self, now: Instant) -> None:
+        """Those that vanished long ago, and did not come back."""
+        while self._gone and self._gone[0][0] <= now:
+            _, name = self._gone.popleft()
+            sight = self._sights.get(name)
+            if sight is not None and sight.gone_at is not None and sight.gone_at + max(FORGET, sight.lease.lease_duration) <= now:
+                del self._sights[name]
+                self._held.discard(name)
 
     def _learn_macs(self, pairs: str) -> None:
         for pair in filter(None, pairs.split(",")):
@@ -119,7 +136,10 @@ class ObservedLeases:
         """Keep the leases by the holder on whose heartbeat they rely."""
         before = self.present(name)
         if before is not None and before.follows_heartbeat:
-            self._by_heartbeat[before.holder_identity].discard(name)
+            kept = self._by_heartbeat[before.holder_identity]
+            kept.discard(name)
+            if not kept:
+                del self._by_heartbeat[before.holder_identity]
         if lease is not None and lease.follows_heartbeat:
             self._by_heartbeat.setdefault(lease.holder_identity, set()).add(name)
 

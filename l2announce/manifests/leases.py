@@ -18,8 +18,8 @@ from l2announce.errors import ConfigurationError
 from l2announce.manifests.inotify import LOST, TRY_AGAIN, Watcher, refusal, wait_until_there
 from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, create, is_token
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
+from l2announce.model.names import is_name
 from l2announce.wire.leases import encode_lease, lease_after
-from l2announce.wire.objects import is_name
 
 TIME_LIMIT = 3.0
 """Seconds after which a write counts as unanswered."""

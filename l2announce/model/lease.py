@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from l2announce.model.names import is_name
+
 INTERFACES_ANNOTATION = "l2announce.io/interfaces"
 """On a held lease: ``interface=MAC`` pairs, separated by commas, on which the holder announces."""
 
@@ -53,8 +55,14 @@ class Lease:
 
     @property
     def follows_heartbeat(self) -> bool:
-        """Held, and valid as long as the heartbeat of its holder."""
-        return bool(self.holder_identity) and self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
+        """A Service's Lease that is held, and valid as long as the heartbeat of its holder. Not where there can be no such heartbeat, nor
+        where somebody put the annotation on a Lease that is no Service's: those are valid by themselves."""
+        return (
+            self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
+            and bool(self.holder_identity)
+            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX))
+            and is_name(HEARTBEAT_PREFIX + self.holder_identity)
+        )
 
 
 class Verb(Enum):

@@ -252,7 +252,9 @@ class Responder:
         """Somebody with ``mac`` says that ``address`` is theirs: None unless it is ours. A stranger is noted, and told better at most once
         in a defend interval (RFC 5227, 2.4, case c); a probe that finds one is repeated after that time. What may be held is yielded."""
         answer = answers.table(address).get(address.packed)
-        if answer is None or now >= answer.until or mac in self._own_macs or _judge_asker(mac, answers.link) is not None:
+        if answer is None or mac in self._own_macs or _judge_asker(mac, answers.link) is not None:
+            return None
+        if now >= answer.until and not answer.may_be_held:
             return None
         verdict = Verdict.TAKEOVER if mac in self._claims.peers else Verdict.CONFLICT
         yields = answer.may_be_held
@@ -291,8 +293,8 @@ class Responder:
         Every frame that has come is to be judged before: a probe counts as unanswered when its time has passed.
         """
         for ifindex, answer, lapsed in self._holds.unanswered(now):
-            self._next_deadline = NEVER
-            if lapsed:
+            if lapsed:  # an end that only moved away leaves the bound a bound
+                self._next_deadline = NEVER
                 self._schedule.start(ifindex, answer.address, now)
         for ifindex, answer in self._holds.due(now):
             if self.links[ifindex].link.carrier:

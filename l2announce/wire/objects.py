@@ -5,7 +5,6 @@ the path of the field and one sentence. Label selectors and interface expression
 """
 
 import contextlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -15,6 +14,7 @@ import msgspec
 
 from l2announce.model import objects as model
 from l2announce.model.address import Address
+from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.conditions import decode_conditions
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
@@ -27,8 +27,6 @@ CONDITION_STATUSES = ("True", "False", "Unknown")
 READY = "Ready"
 NETWORK_UNAVAILABLE = "NetworkUnavailable"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
-
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class ObjectKey(NamedTuple):
@@ -201,12 +199,6 @@ def announceable(text: str) -> Address:
     if address.packed == b"\xff" * 4:
         raise ValueError(f"{text} is the broadcast address, which cannot be announced; use a unicast address")
     return address
-
-
-def is_name(text: str, *, label: bool = False) -> bool:
-    """True for a DNS-1123 subdomain of at most 253 characters, or with ``label`` for a single DNS-1123 label: what Kubernetes allows."""
-    parts = [text] if label else text.split(".")
-    return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in parts)
 
 
 def _key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta) -> ObjectKey:

@@ -9,6 +9,7 @@ import pytest
 
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
+from l2announce.control.heartbeat import heartbeat_name
 from l2announce.control.services import Reason
 from l2announce.control.states import State
 from l2announce.model.address import Address, Instant
@@ -1016,3 +1017,19 @@ def test_a_dead_neighbour_is_declared_dead_before_its_leases_are_taken() -> None
     bench.run(2.0, LINK)
     assert [write.name for write in bench.writes if write.name != HEARTBEAT] == [neighbour.name, LEASE_A]
     assert bench.claimed == {VIP_A, VIP_B}
+
+
+def test_the_annotation_on_its_own_heartbeat_costs_a_node_nothing() -> None:
+    bench = Bench(node_mode=True)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(8.0)
+    held = bench.controller.held
+    assert held
+    beat = next(write for write in reversed(bench.writes) if write.name == heartbeat_name("n1"))
+    shown = replace(bench.grant(beat), annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    bench.controller.lease_observed(shown.name, shown, bench.now)
+    bench.writes.clear()
+    bench.run(60.0)
+    assert bench.controller.held == held
+    assert not [write for write in bench.writes if write.verb is Verb.RELEASE]

@@ -11,6 +11,7 @@ from l2announce.control.observed import ObservedLeases
 from l2announce.control.states import State
 from l2announce.model.address import FOREVER, NEVER
 from l2announce.model.lease import LEASE_MODE_ANNOTATION, NODE_MODE, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.names import is_name
 from l2announce.model.timing import FENCE, Timing
 
 WEB, API = "cilium-l2announce-shop.web", "cilium-l2announce-shop.api"
@@ -63,6 +64,7 @@ class Bench:
 
     def accept(self, write: LeaseWrite, *, shown: bool = True) -> Lease:
         """The store takes a write, and its watch shows it at once."""
+        assert is_name(write.name), "the store would refuse it"
         self.version += 1
         lease = Lease(write.name, write.holder_identity, write.lease_duration, str(self.version), annotations=write.annotations)
         self.store[write.name] = lease
@@ -456,3 +458,47 @@ def test_what_nobody_asked_for_is_ignored() -> None:
     bench.shows(BEAT2, their_beat())
     bench.shows(BEAT2, None)
     assert named(bench.look()) == []
+
+
+class TestWhatPeopleEdit:
+    def test_the_annotation_on_a_heartbeat_changes_nothing(self) -> None:
+        """As ``kubectl annotate lease --all`` would put it there: a crashed node's heartbeat still runs out."""
+        bench = Bench(theirs(), replace(their_beat(), annotations=BY_HEARTBEAT))
+        bench.run(DURATION + TIMING.retry_period)
+        assert bench.store[WEB].holder_identity == "n1"
+
+    @pytest.mark.parametrize("holder", ["Node_2", "n2_0b1c", "n" * 253])
+    def test_a_holder_that_can_have_no_heartbeat_is_waited_out(self, holder: str) -> None:
+        bench = Bench(theirs(holder=holder))
+        assert not named(bench.run(DURATION - 1.0)).count(WEB)
+        bench.run(2.0)
+        assert bench.store[WEB].holder_identity == "n1"
+
+    def test_a_heartbeat_seen_to_be_broken_is_no_loss_of_the_api(self) -> None:
+        """Also while the last renewal is without an answer: what was seen is the API's word."""
+        bench = Bench(timing=Timing(hold_on_api_loss=True))
+        bench.settle()
+        bench.now += TIMING.renew_deadline
+        (beat,) = bench.look()
+        assert beat.name == BEAT1
+        bench.refuse(beat, LOST)
+        bench.shows(BEAT1, Lease(BEAT1, "", 1.0, "9999"))
+        bench.look()
+        bench.now += DURATION
+        bench.look()
+        assert not any(bench.electors[name].is_held_over for name in (WEB, API))
+
+
+def test_heartbeats_that_nobody_waits_for_are_not_kept() -> None:
+    bench = settled()
+    for number in range(50):
+        name = heartbeat_name(f"w{number}")
+        bench.shows(name, Lease(name, f"w{number}", DURATION, "1"))
+        bench.shows(name, None)
+    bench.shows(BEAT2, their_beat())
+    bench.shows(WEB, theirs())
+    bench.run(0.5)
+    assert set(bench.beats._breakers) == {"n2"}
+    bench.shows(WEB, Lease(WEB, "n2", DURATION, "99999"))
+    bench.run(0.5)
+    assert not bench.beats._breakers

@@ -297,3 +297,18 @@ def test_an_address_that_is_probed_for_is_not_held() -> None:
     first = Claim(A4, frozenset({"eth0"}), 0.1, probe=True, held_until=5.0)
     responder.replace_claims(ClaimSet(1, (first,), probe_wait=0.2), 0.0)
     assert responder.receive_frame(asks(A4), 2, 0.15) is Verdict.EXPIRED
+
+
+def test_what_was_claimed_by_another_while_control_hung_is_not_held_again(bench: Bench) -> None:
+    """Nothing is answered when the grants end, and still whoever is heard then has the address, also when control is back first."""
+    bench.run(20.0)
+    bench.granting = False
+    bench.run(20.0 + HOLD_GRANT + 0.5)
+    assert not bench.is_answered()
+    bench.hears(announces(bench.address, PEER))
+    bench.run(bench.now + 1.0)
+    bench.claim(held_until=bench.now + HOLD_GRANT)
+    assert not bench.is_answered()
+    bench.granting = True
+    bench.run(bench.now + 5.0)
+    assert not bench.is_answered()

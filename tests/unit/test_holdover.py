@@ -128,13 +128,37 @@ def test_when_to_tell() -> None:
     assert holds.due_at() == FOREVER
     holds.note("a", 10.0)
     holds.note("b", 30.0)
-    assert (holds.due_at(), holds.grant(electors, 9.0)) == (10.0, {})
-    assert holds.grant(electors, 10.0) == {"a": 10.0 + HOLD_GRANT}
+    alone = tuple
+    assert (holds.due_at(), holds.grant(electors, alone, 9.0)) == (10.0, {})
+    assert holds.grant(electors, alone, 10.0) == {"a": 10.0 + HOLD_GRANT}
     assert holds.due_at() == 10.0 + HOLD_GRANT / 2
     holds.note("a", FOREVER)
     assert holds.due_at() == 30.0
     holds.note("b", FOREVER)
     assert holds.due_at() == FOREVER
+
+
+def test_leases_that_are_due_before_the_next_grant_are_told_with_the_first() -> None:
+    """Else what is due a moment later would be told a whole HOLD_GRANT / 2 later, too late to find out whether anybody is there."""
+    electors = {name: LeaseElector(name, "n1", HOLDING) for name in ("a", "b", "c")}
+    holds = HoldOver()
+    for name, since in (("a", 10.0), ("b", 10.0 + HOLD_GRANT / 2 - 0.01), ("c", 10.0 + HOLD_GRANT / 2)):
+        holds.note(name, since)
+    assert holds.grant(electors, lambda _: (), 10.0) == {"a": 10.0 + HOLD_GRANT, "b": 10.0 + HOLD_GRANT}
+    assert holds.due_at() == 10.0 + HOLD_GRANT / 2
+    assert holds.grant(electors, lambda _: (), holds.due_at()).keys() == {"a", "b", "c"}
+
+
+def test_every_lease_of_a_group_knows_until_when_its_addresses_may_be_held() -> None:
+    deciding, member = expired(), LeaseElector("member", "n1", HOLDING)
+    holds = HoldOver()
+    holds.note("member", RIGHT)
+    assert holds.grant({NAME: deciding, "member": member}, lambda _: (NAME, "member", "not ours"), RIGHT) == {"member": RIGHT + HOLD_GRANT}
+    deciding.set_eligible(False, RIGHT)
+    deciding.handle_timer(RIGHT + HOLD_GRANT - 0.01)
+    assert deciding.wants_withdrawal, "the responder may answer still"
+    deciding.handle_timer(RIGHT + HOLD_GRANT)
+    assert not deciding.wants_withdrawal
 
 
 LEASE_B = "cilium-l2announce-shop.b"

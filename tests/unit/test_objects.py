@@ -10,6 +10,7 @@ import pytest
 
 from l2announce.model import lease as leases
 from l2announce.model import objects as model
+from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.fields import FieldProblem, ObjectError, words
 from l2announce.wire.leases import decode_lease, encode_lease, lease_after
@@ -21,7 +22,6 @@ from l2announce.wire.objects import (
     decode_object,
     decode_service,
     identify,
-    is_name,
 )
 
 Mapped = dict[str, Any]
