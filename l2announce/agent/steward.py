@@ -143,7 +143,7 @@ class Steward:
         return min((since + long - now for service, since in self._missing.items() if service not in self._told), default=FOREVER)
 
     def _reasons(self, service: NamespacedName) -> str:
-        reasons = self._explain(service).reasons
+        reasons = self._explain(service).nodes
         words = ", ".join(f"{each.node} {each.reason}" for each in reasons[:NAMED])
         more = f" and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
         return f"no node announces it: {words}{more}; see l2announce explain {service}"

@@ -37,12 +37,8 @@ def write_conditions(directory: Path, wanted: Mapping[str, Sequence[Condition]],
 
 
 def _document(name: str, new: Sequence[Condition]) -> Mapping[str, object]:
-    return {
-        "apiVersion": "cilium.io/v2alpha1",
-        "kind": KIND,
-        "metadata": {"name": name},
-        "status": {"conditions": condition_documents(new)},
-    }
+    status = {"conditions": condition_documents(new)}
+    return {"apiVersion": "cilium.io/v2alpha1", "kind": KIND, "metadata": {"name": name}, "status": status}
 
 
 def _read(path: Path) -> tuple[Condition, ...]:

@@ -60,7 +60,7 @@ class Lease:
         return (
             self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
             and bool(self.holder_identity)
-            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX))
+            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX, STATUS_LEASE))
             and is_name(HEARTBEAT_PREFIX + self.holder_identity)
         )
 
