@@ -119,14 +119,15 @@ class FileLeaseHistory(LeaseHistory):
     def _look(self) -> None:
         if self._directory.is_dir():
             for lease in self._directory.iterdir():
-                self._look_at(lease)
+                if not lease.name.startswith("."):  # being made or removed
+                    self._look_at(lease)
 
     def _look_at(self, lease: Path) -> None:
         """Read the version in force if it is new. It may be superseded meanwhile: the next look tells more."""
-        token = next(lease.glob("current.*"), None)
-        if token is None or token.name == self._seen.get(lease.name):
-            return
         try:
+            token = next(lease.glob("current.*"), None)
+            if token is None or token.name == self._seen.get(lease.name):
+                return
             moment = token.stat().st_ctime_ns
             content = (lease / f"{token.name.removeprefix('current.')}.json").read_bytes()
         except FileNotFoundError:

@@ -89,17 +89,22 @@ def test_only_the_holder_is_cut_off_from_the_api(seeds: Seeds) -> None:
         assert all(names(look) == names(looks[-1]) for look in world.samples(address, 30.0)), f"seed {seed}"
 
 
+def meeting(seed: int) -> tuple[LanWorld, IPv4Address, list[list[LanNode]]]:
+    """One node holds over on a side of its own while another takes the lease over; then the sides meet. What is seen from there on."""
+    world, address, holder = calm(seed)
+    world.network.partitioned.add(holder.name)
+    holder.side = 1
+    looks = list(world.samples(address, 60.0))
+    assert longest_together(looks) == 0.0, f"seed {seed}"
+    assert len(looks[-1]) == 2, f"seed {seed}: one on each side"
+    holder.side = 0
+    return world, address, list(world.samples(address, 20.0))
+
+
 def test_the_holder_is_cut_off_from_the_api_and_from_the_others(seeds: Seeds) -> None:
     """Each side has one who answers; when the sides meet, the one without the lease yields."""
     for seed in seeds(8):
-        world, address, holder = calm(seed)
-        world.network.partitioned.add(holder.name)
-        holder.side = 1
-        looks = list(world.samples(address, 60.0))
-        assert longest_together(looks) == 0.0, f"seed {seed}"
-        assert len(looks[-1]) == 2, f"seed {seed}: one on each side"
-        holder.side = 0
-        looks = list(world.samples(address, 20.0))
+        world, address, looks = meeting(seed)
         assert longest_together(looks) <= MEETING, f"seed {seed}"
         name = next(name for name, known in world.addresses.items() if known == address)
         assert all(names(look) == [world.holder(name)] for look in looks[round(MEETING / SAMPLE) :]), f"seed {seed}"
@@ -188,4 +193,4 @@ def test_the_simulation_sees_who_never_probes(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(HoldProbes, "asked", unasked)
     monkeypatch.setattr("l2announce.responder.engine.probe_frame", lambda *_: bytes(60))
-    assert any(storm(seed) > MEETING for seed in range(200))
+    assert all(longest_together(meeting(seed)[2]) > MEETING for seed in range(3))
