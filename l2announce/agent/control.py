@@ -12,6 +12,8 @@ from typing import Any
 from l2announce.agent.conflicts import Conflicts
 from l2announce.agent.events import Publisher
 from l2announce.agent.explain import explain
+from l2announce.agent.health import serve_health
+from l2announce.agent.metrics import Metrics, Sources
 from l2announce.agent.responder_child import ResponderChild
 from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
@@ -24,7 +26,7 @@ from l2announce.control.services import Reason
 from l2announce.errors import ChannelError
 from l2announce.kernel.channel import Channel
 from l2announce.kernel.devices import Devices
-from l2announce.model.address import FOREVER, format_mac
+from l2announce.model.address import FOREVER, Instant, format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.model.events import EventReason, ServiceEvent
 from l2announce.model.lease import STATUS_LEASE, LeaseWrite, Written
@@ -35,6 +37,9 @@ from l2announce.wire.messages import encode_claims
 
 STOP_LIMIT = 0.9
 """Seconds that an orderly stop may take; after it the process ends anyway, and the deadlines end the claims."""
+
+OVERDUE = 5.0
+"""Seconds after which a timer that was not handled shows that this process does not work."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +74,20 @@ class ControlProcess:
         self._policy_problems: tuple[ObjectProblem, ...] = ()
         self._publisher = Publisher(cluster, clock)
         self._steward = Steward(self._controller, cluster, clock, self._publisher, self._explain)
+        self._leases_heard_at = clock.now()
+        self._metrics = Metrics(
+            Sources(
+                self._controller,
+                clock.now,
+                lambda: leases.trouble,
+                lambda: self._leases_heard_at,
+                lambda: self._conflicts.active(clock.now()),
+                lambda: self._publisher.queue.dropped,
+                lambda: self._steward.missing,
+            )
+        )
+        self._endless: list[asyncio.Task[None]] = []
+        self._due_at: Instant = FOREVER
         self._exit_code = 0
         self._will_look = False
 
@@ -77,7 +96,15 @@ class ControlProcess:
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._stop, signal.Signals(signum).name)
         self._loop.add_reader(self._channel.fileno(), self._read_channel)
-        server = await serve_state(self._settings.state_socket, self._answer)
+        async with serve_health(self._settings.metrics_address, self._metrics.render, self._not_live, self._not_ready):
+            server = await serve_state(self._settings.state_socket, self._answer)
+            try:
+                return await self._run()
+            finally:
+                server.close()
+                self._settings.state_socket.unlink(missing_ok=True)
+
+    async def _run(self) -> int:
         log.info(
             "agent started",
             extra={
@@ -90,15 +117,13 @@ class ControlProcess:
             },
         )
         for endless in (self._follow_cluster(), self._follow_devices(), self._follow_leases(), self._publisher.run(), self._steward.run()):
-            self._spawn(endless)
+            self._endless.append(self._spawn(endless))
         try:
             return await self._ended
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            server.close()
-            self._settings.state_socket.unlink(missing_ok=True)
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
 
@@ -121,7 +146,7 @@ class ControlProcess:
 
     async def _follow_leases(self) -> None:
         async for event in self._leases.watch():
-            now = self._clock.now()
+            now = self._leases_heard_at = self._clock.now()
             self._steward.leases_changed(event, now)
             if isinstance(event, LeasesListed):
                 self._controller.leases_listed(event.leases, now)
@@ -131,8 +156,10 @@ class ControlProcess:
             self._look_again()
 
     async def _write(self, write: LeaseWrite) -> None:
+        since = self._controller.leases.seen_at(write.name)
         outcome, sent_at = await self._writer.write(write)
         now = self._clock.now()
+        self._metrics.write_ended(write, outcome, sent_at, since, now)
         if write.name == STATUS_LEASE:
             self._steward.written(outcome, sent_at, now)
         elif isinstance(outcome, Written):
@@ -167,6 +194,7 @@ class ControlProcess:
         """One log line when a conflict begins; status has the rest."""
         for record in report.conflicts:
             if self._conflicts.note(record):
+                self._metrics.conflict_began()
                 fields = {"address": str(record.address), "interface": record.interface, "mac": format_mac(record.mac)}
                 log.warning("another host claims an address of ours", extra={"fields": fields | {"held_back": record.held_back}})
                 message = f"{record.address}: another host, {fields['mac']}, claims it on interface {record.interface}"
@@ -232,6 +260,7 @@ class ControlProcess:
     def _send(self, claims: ClaimSet) -> None:
         try:
             self._channel.send(encode_claims(claims))
+            self._metrics.claims_sent(claims.generation, len(claims.claims))
             self._arm_channel()
         except ChannelError as err:
             log.debug("claims not sent", extra={"fields": {"error": str(err)}})  # end of file is read next
@@ -254,6 +283,7 @@ class ControlProcess:
             self._timer.cancel()
         controller = self._controller.next_timer()
         at = min(FOREVER if controller is None else controller, self._steward.next_timer())
+        self._due_at = at
         self._timer = None if at == FOREVER else self._loop.call_later(max(0.001, at - self._clock.now()), self._look_again)
 
     def _tell_changes(self) -> None:
@@ -262,10 +292,12 @@ class ControlProcess:
         for name in held - self._announced.keys():
             self._announced[name] = self._addresses(name)
             log.info("announcing", extra={"fields": {"lease": name, "addresses": self._announced[name]}})
+            self._metrics.ownership_changed("announced", "Won")
             self._tell(EventReason.ANNOUNCED, self._controller.picture.groups[name].services, self._where(name))
         for name in self._announced.keys() - held:
             addresses = self._announced.pop(name)
             log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
+            self._metrics.ownership_changed("withdrawn", self._why(name))
         problems = self._controller.picture.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
             told, self._policy_problems = self._policy_problems, problems
@@ -324,11 +356,28 @@ class ControlProcess:
     def _explain(self, service: NamespacedName) -> Explanation:
         return explain(self._controller, self._records, self._conflicts, service, self._clock.now(), self._leases.trouble)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _not_live(self) -> str:
+        """What only a restart can mend. That anybody answers shows that the event loop turns."""
+        ended = [task.get_name() for task in self._endless if task.done()]
+        if ended and not self._ended.done():
+            return f"ended: {', '.join(ended)}"
+        overdue = self._clock.now() - self._due_at
+        return f"a timer is overdue by {overdue:.0f} s" if overdue > OVERDUE else ""
+
+    def _not_ready(self) -> str:
+        """Why this agent may not hold leases now."""
+        if self._controller.stopping:
+            return "stopping"
+        if not self._controller.is_ready:
+            return "not seen yet: objects, leases, interfaces and a report of the responder, or one of them"
+        return "" if self._controller.gate.is_open(self._clock.now()) else "gate closed: the responder does not report, or does not obey"
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task whose failure ends the process: there is no half an agent."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

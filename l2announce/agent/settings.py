@@ -5,6 +5,7 @@ import re
 import socket
 import tempfile
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +76,7 @@ class Settings:
     lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
     eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
+    metrics_address: tuple[str, int] | None = ("127.0.0.1", 9967)
     log_format: Literal["text", "json"] = "text"
     log_level: str = "info"
 
@@ -109,6 +111,23 @@ class Settings:
     def responder_socket(self) -> Path:
         """Beside the state socket."""
         return self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
+
+
+def parse_metrics_address(text: str) -> tuple[str, int] | None:
+    """HOST:PORT, with brackets around an IPv6 address; None for ``none``."""
+    if text == "none":
+        return None
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address, number = ip_address(host[1:-1] if bracketed else host), int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        address, number = None, 0
+    if address is None or bracketed != (address.version == 6) or not 0 < number < 65536:
+        raise ConfigurationError(
+            f"--metrics-address {text!r}: not an address and a port; write one such as 127.0.0.1:9967 or [::1]:9967, or none"
+        )
+    return str(address), number
 
 
 def prepare_sockets(settings: Settings) -> None:

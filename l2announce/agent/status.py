@@ -72,7 +72,7 @@ def _service_status(
     held_over = elector is not None and elector.is_held_over
     held = held_over or (deadline is not None and now < deadline)
     holder = controller.node_name if held else _other_holder(controller, elector, name, now)
-    known = controller.lease(name)
+    known = controller.leases.present(name)
     lease = known if known is not None and known.holder_identity == holder else None
     answering = controller.interfaces(name)
     interfaces = {wanted.address: answering[wanted.address] for wanted in controller.picture.wanted(name) if wanted.service == service}

@@ -89,6 +89,11 @@ class Steward:
         deadline = self._elector.deadline
         return deadline is not None and self._clock.now() < deadline
 
+    @property
+    def missing(self) -> int | None:
+        """Services that policies choose and no node announces; None while another agent is the one that looks."""
+        return len(self._missing) if self.leads else None
+
     # -- what it writes
 
     def look(self) -> None:

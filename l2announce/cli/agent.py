@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from l2announce.agent.logs import set_up_logging
-from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, prepare_sockets
+from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, parse_metrics_address, prepare_sockets
 from l2announce.errors import ConfigurationError
 from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.timing import Timing
@@ -189,6 +189,12 @@ def agent(
         Path | None,
         typer.Option(envvar=_env("STATE_SOCKET"), metavar="PATH", help="Where status is served. Default: agent.sock in the run directory."),
     ] = None,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            envvar=_env("METRICS_ADDRESS"), metavar="HOST:PORT", help="Where /metrics, /livez and /readyz are served; none: nowhere."
+        ),
+    ] = "127.0.0.1:9967",
     log_format: Annotated[
         LogFormat, typer.Option(envvar=_env("LOG_FORMAT"), help="For people, or one JSON object a line.")
     ] = LogFormat.TEXT,
@@ -236,6 +242,7 @@ def agent(
         ),
         lease_mode=lease_mode.value,
         state_socket=state_socket or default_run_directory() / "agent.sock",
+        metrics_address=parse_metrics_address(metrics_address),
         log_format=log_format.value,
         log_level=log_level.value,
     )
