@@ -69,7 +69,7 @@ def test_control_and_responder_in_two_containers(wire: Wire, pod: Path) -> None:
     wait_until(lambda: is_announced(state), 20, "the Service to be announced")
     assert capabilities(control.pid) == capabilities(responder.pid) == {"0000000000000000"}
     assert why_dead(socket, boot_time()) == ""
-    wire.client.run("arping", "-c", "1", "-w", "5", "-I", "eth0", "10.99.0.10")
+    wire.client.run("arping", "-f", "-w", "5", "-I", "eth0", "10.99.0.10")
     control.terminate()
     assert control.wait(5) == 0
     assert responder.poll() is None, "it waits for the next control process"
