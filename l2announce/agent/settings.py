@@ -60,7 +60,7 @@ def default_run_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One agent. ``responder_socket`` is where its responder process listens.
+    """One agent. ``responder_socket`` is where its responder process listens; ``other_responder`` that of one it does not start itself.
 
     Its cluster is the directory ``manifests``, else the API server of ``kubeconfig`` and ``context``, else that of the pod it runs in.
     """
@@ -75,6 +75,7 @@ class Settings:
     lease_name_style: Literal["dot", "dash"] = "dot"
     lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
+    other_responder: Path | None = None
     eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
     metrics_address: tuple[str, int] | None = ("127.0.0.1", 9967)
     log_format: Literal["text", "json"] = "text"
@@ -109,8 +110,8 @@ class Settings:
 
     @property
     def responder_socket(self) -> Path:
-        """Beside the state socket."""
-        return self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
+        """That of ``other_responder``, else one beside the state socket."""
+        return self.other_responder or self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
 
 
 def parse_metrics_address(text: str) -> tuple[str, int] | None:
@@ -133,7 +134,11 @@ def parse_metrics_address(text: str) -> tuple[str, int] | None:
 def prepare_sockets(settings: Settings) -> None:
     """Make the directory of the sockets, for its owner alone; refuse a state socket that cannot be made, is a file, or serves an agent."""
     path = settings.state_socket
-    if len(os.fsencode(settings.responder_socket)) > LONGEST_SOCKET_PATH:
+    if settings.other_responder is not None and len(os.fsencode(settings.other_responder)) > LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"--responder-socket {settings.other_responder}: too long, {LONGEST_SOCKET_PATH} octets at most; choose a shorter path"
+        )
+    if len(os.fsencode(settings.state_socket)) > LONGEST_SOCKET_PATH or len(os.fsencode(settings.responder_socket)) > LONGEST_SOCKET_PATH:
         raise ConfigurationError(
             f"--state-socket {path}: too long for the responder's socket beside it, {LONGEST_SOCKET_PATH} octets at most; "
             "choose a shorter path"
