@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from l2announce import __version__
+from l2announce.agent.status import ELECTING
 from l2announce.control.controller import Controller
 from l2announce.model.address import Instant
 from l2announce.model.lease import LeaseWrite, Verb, WriteOutcome
@@ -161,7 +162,7 @@ class _Present(Collector):
                 tally["HeldBy"] += services
             else:
                 blocker = controller.blocker(name, now)
-                tally[blocker.value if blocker is not None else "NotHeld"] += services
+                tally[blocker.value if blocker is not None else ELECTING] += services
         return tally
 
 
