@@ -238,9 +238,8 @@ def test_who_of_an_unknown_address(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_status_goes_on_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In a pipe: a block for each change, also for an agent that is away for a while."""
-    seen: Iterator[NodeStatus | ConfigurationError] = iter(
-        [NODE, NODE, ConfigurationError("no agent answers there"), replace(NODE, gate_open=False)]
-    )
+    answers: list[NodeStatus | ConfigurationError] = [NODE, NODE, ConfigurationError("no agent answers there")]
+    seen = iter([*answers, replace(NODE, gate_open=False)])
 
     def ask(_: object) -> NodeStatus:
         answer = next(seen, None)
