@@ -45,7 +45,7 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 	    else echo "these programs are missing; run: sudo apt-get install$$missing"; exit 2; fi; \
 	fi
 
-test: forecast setup tools check unit monitoring netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
+test: forecast setup tools check unit monitoring chart netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
 
 forecast:
 	@echo "test: about ten minutes on two cores"
@@ -65,7 +65,7 @@ layers: setup
 
 unit: setup ## The tests that need no namespace; the core must be covered to its last branch
 	@echo "unit: unit, property and golden tests"
-	@$(PYTHON) -m pytest -q -m "not netns and not apiserver" --cov --cov-report= --ignore tests/simulation tests
+	@$(PYTHON) -m pytest -q -m "not netns and not apiserver and not chart" --cov --cov-report= --ignore tests/simulation tests
 	@$(VENV)/bin/coverage report --include="$(CORE)" --fail-under=100 --skip-covered
 	@echo "unit: simulation, in virtual time"
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q --timeout 300 tests/simulation
@@ -84,4 +84,4 @@ apiserver: setup tools control-plane ## The tests on a real API server, with age
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
 
--include deploy/monitoring.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk
+-include deploy/monitoring.mk deploy/chart.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk
