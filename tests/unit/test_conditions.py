@@ -79,3 +79,10 @@ def test_every_field_is_written() -> None:
     assert document == [{"type": "a", "status": "True", "reason": "X", "message": "", "observedGeneration": 0, "lastTransitionTime": NOW}]
     assert b'"message":""' in encode_policy_status("v2", "l2", (Condition("a", "True", "X", "", 0, NOW),))
     assert decode_conditions(None) == ()
+
+
+def test_problems_of_one_policy_are_not_anothers() -> None:
+    found = state(GOOD, AnnouncementPolicy("wrong", 1, interfaces=("[",), load_balancer_ips=True))
+    conditions_of = policy_conditions(found, chosen_services(found), KEYS)
+    assert [each.status for each in conditions_of["good"]] == ["True", "True"]
+    assert conditions_of["wrong"][0].status == "False"

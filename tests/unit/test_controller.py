@@ -1035,3 +1035,9 @@ def test_the_annotation_on_its_own_heartbeat_costs_a_node_nothing() -> None:
     bench.run(60.0)
     assert bench.controller.held == held
     assert not [write for write in bench.writes if write.verb is Verb.RELEASE]
+
+
+def test_which_services_have_an_address() -> None:
+    bench = Bench()
+    assert bench.controller.picture.services_with(VIP_A) == {A}
+    assert bench.controller.picture.services_with(IPv4Address("203.0.113.1")) == frozenset()

@@ -57,3 +57,7 @@ def test_there_is_an_end_to_what_waits() -> None:
     queue.add(event("0", "newer"))
     assert queue.dropped == 3
     assert queue.take(0.0) == event("0", "newer")
+
+
+def test_what_is_no_good_news_is_a_warning() -> None:
+    assert [event("web", reason=reason).is_warning for reason in EventReason] == [False, True, True]
