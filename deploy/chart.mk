@@ -9,3 +9,9 @@ manifest: setup ## Write deploy/l2announce.yaml, and the chart's copies of what 
 	@cp policies/crds/*.yaml $(CHART)/crds/; cp policies/rbac.yaml deploy/monitoring/alerts.yaml $(CHART)/files/
 	@helm="$$($(PYTHON) deploy/get-helm)"; { echo "# Rendered from deploy/chart by: make manifest"; \
 	"$$helm" template l2announce $(CHART) --namespace kube-system --include-crds; } | grep -v '^ *helm.sh/chart:\|managed-by: Helm$$' > deploy/l2announce.yaml
+
+.PHONY: image
+image: tools ## The image: built on Debian's packages, and its two containers run in namespaces (root; installs buildah and mmdebstrap)
+	@[ "$$(id -u)" = 0 ] || { echo "make image needs root"; exit 2; }
+	@command -v buildah mmdebstrap >/dev/null || { echo "image: installing buildah and mmdebstrap"; apt-get install -qq -y --no-install-recommends buildah mmdebstrap >/dev/null; }
+	@deploy/try-image
