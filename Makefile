@@ -68,7 +68,7 @@ unit: setup ## The tests that need no namespace; the core must be covered to its
 	@$(PYTHON) -m pytest -q -m "not netns and not apiserver" --cov --cov-report= --ignore tests/simulation tests
 	@$(VENV)/bin/coverage report --include="$(CORE)" --fail-under=100 --skip-covered
 	@echo "unit: simulation, in virtual time"
-	@$(PYTHON) -m pytest -q --timeout 300 tests/simulation
+	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q --timeout 300 tests/simulation
 
 netns: setup tools ## The tests with real kernels as peers
 	@echo "netns: tests in network namespaces"

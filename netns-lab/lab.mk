@@ -1,5 +1,5 @@
 # The lab; see netns-lab/README.md.
-.PHONY: lab lab-up lab-shell lab-down
+.PHONY: chaos lab lab-up lab-shell lab-down
 
 # CLUSTER=kubernetes: on a Kubernetes control plane of the release KUBERNETES, which is built first; without it, on files
 CLUSTER ?= embedded
@@ -16,3 +16,6 @@ lab-shell: setup tools ## A shell inside the lab, which stays up; tells what to 
 
 lab-down: setup ## Remove the lab that stays up, and all that a killed lab left
 	@$(NETLAB) down
+
+chaos: setup tools ## Random faults on live agents, judged by what a client saw: five minutes (SEED=n for the same again, MINUTES=m, ROUND=r)
+	@PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND),--round $(ROUND))

@@ -10,20 +10,23 @@ from collections.abc import Coroutine
 from typing import Any
 
 from l2announce.agent.conflicts import Conflicts
+from l2announce.agent.explain import explain
 from l2announce.agent.responder_child import ResponderChild
+from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
-from l2announce.agent.status import AnswerRecords, node_status, serve_status
+from l2announce.agent.status import AnswerRecords, node_status
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
+from l2announce.control.services import Reason
 from l2announce.errors import ChannelError
 from l2announce.kernel.channel import Channel
 from l2announce.kernel.devices import Devices
 from l2announce.model.address import format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.model.lease import LeaseWrite, Written
-from l2announce.model.objects import ObjectProblem
+from l2announce.model.objects import NamespacedName, ObjectProblem
 from l2announce.model.report import Report
-from l2announce.model.status import NodeStatus
+from l2announce.model.status import Explanation, NodeStatus
 from l2announce.wire.messages import encode_claims
 
 STOP_LIMIT = 0.9
@@ -42,7 +45,9 @@ class ControlProcess:
         self._clock = clock
         self._child = child
         self._channel: Channel = child.channel
-        self._controller = Controller(settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices)
+        self._controller = Controller(
+            settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices, settings.eligibility
+        )
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,7 +65,7 @@ class ControlProcess:
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._stop, signal.Signals(signum).name)
         self._loop.add_reader(self._channel.fileno(), self._read_channel)
-        server = await serve_status(self._settings.state_socket, self._status)
+        server = await serve_state(self._settings.state_socket, self._answer)
         log.info(
             "agent started",
             extra={
@@ -108,6 +113,7 @@ class ControlProcess:
                 self._controller.leases_listed(event.leases, now)
             else:
                 self._controller.lease_observed(event.name, event.lease, now)
+                self._tell_wish(event.name)
             self._look_again()
 
     async def _write(self, write: LeaseWrite) -> None:
@@ -120,6 +126,13 @@ class ControlProcess:
             log.info("lease not written", extra={"fields": {"lease": write.name, "verb": write.verb.value, "outcome": str(outcome)}})
             self._controller.write_failed(write.name, outcome, now)
         self._look_again()
+
+    async def _request(self, write: LeaseWrite) -> None:
+        """Ask a holder for its lease. What comes of it the watch shows."""
+        outcome = await self._leases.write(write)
+        log.info(
+            "asked for a lease", extra={"fields": {"lease": write.name, "holder": write.holder_identity, "outcome": type(outcome).__name__}}
+        )
 
     async def _publish_problems(self) -> None:
         while True:
@@ -194,6 +207,8 @@ class ControlProcess:
         self._controller.handle_timer(now)
         for write in self._controller.next_writes(now):
             self._spawn(self._write(write))
+        for request in self._controller.next_requests(now):
+            self._spawn(self._request(request))
         claims = self._controller.claim_set(now)
         if claims is not None:
             self._send(claims)
@@ -237,19 +252,30 @@ class ControlProcess:
         for name in self._announced.keys() - held:
             addresses = self._announced.pop(name)
             log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
-        problems = self._controller.selection.problems
+        problems = self._controller.picture.selection.problems
         if problems != self._policy_problems and self._controller.is_ready:
             told, self._policy_problems = self._policy_problems or (), problems
             self._policy_problems_changed.set()
             for problem in filter(lambda problem: problem not in told, problems):
                 log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
 
+    def _tell_wish(self, name: str) -> None:
+        """One log line for each time somebody wants a lease of ours to go elsewhere."""
+        elector = self._controller.electors.get(name)
+        target, refusal = self._controller.turns.wish(elector), self._controller.turns.refusal(elector)
+        if target is not None and refusal is not None:
+            log.warning("not handed over", extra={"fields": {"lease": name, "to": target[:253], "why": refusal}})
+        elif target is not None:
+            log.info("handing over", extra={"fields": {"lease": name, "to": target}})
+
     def _addresses(self, name: str) -> str:
-        return ",".join(sorted({str(wanted.address) for wanted in self._controller.wanted(name)}))
+        return ",".join(sorted({str(wanted.address) for wanted in self._controller.picture.wanted(name)}))
 
     def _why(self, name: str) -> str:
-        if not self._controller.stopping and not self._controller.wanted(name):
-            return "NotSelected"
+        if not self._controller.stopping and not self._controller.picture.wanted(name):
+            group = self._controller.picture.groups.get(name)
+            refusal = self._controller.picture.selection.refusals.get(group.deciding_service) if group else None
+            return refusal.value if refusal is Reason.NO_LOCAL_ENDPOINT else "NotSelected"
         blocker = self._controller.blocker(name, self._clock.now())
         if blocker is not None:
             return blocker.value
@@ -258,8 +284,19 @@ class ControlProcess:
             return "NotSelected"
         return f"HeldBy={elector.holder}" if elector.holder not in (None, self._settings.node_name) else "DeadlinePassed"
 
-    def _status(self) -> NodeStatus:
-        return node_status(self._controller, self._records, self._clock.now(), self._conflicts)
+    def _answer(self, question: str) -> NodeStatus | Explanation:
+        """What the state socket is asked."""
+        now = self._clock.now()
+        match question.split():
+            case ["status"]:
+                return node_status(self._controller, self._records, now, self._conflicts)
+            case ["explain", service]:
+                namespace, _, name = service.partition("/")
+                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now)
+        return Explanation(
+            self._settings.node_name,
+            refused=f"{question[:40]!r}: this agent does not understand that; use the l2announce of its version",
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a task whose failure ends the process: there is no half an agent."""

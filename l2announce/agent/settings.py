@@ -4,12 +4,13 @@ import os
 import re
 import socket
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from l2announce.control.devices import compile_pattern
 from l2announce.errors import ConfigurationError
+from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.timing import LONGEST_LEASE, Timing
 
 LONGEST_SOCKET_PATH = 107
@@ -70,6 +71,7 @@ class Settings:
     lease_namespace: str = "kube-system"
     lease_name_style: Literal["dot", "dash"] = "dot"
     state_socket: Path = Path("/run/l2announce/agent.sock")
+    eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
     log_format: Literal["text", "json"] = "text"
     log_level: str = "info"
 

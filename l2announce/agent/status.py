@@ -1,19 +1,13 @@
-"""The state of one agent as a document, and the socket that hands it out."""
+"""The state of one agent as a document."""
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-
-import msgspec
 
 from l2announce import __version__
 from l2announce.agent.conflicts import Conflicts
 from l2announce.control.controller import Controller
 from l2announce.control.groups import Group
 from l2announce.control.guard import Guarded
-from l2announce.errors import ConfigurationError
 from l2announce.model.address import NEVER, Address, Instant, format_mac
 from l2announce.model.lease import INTERFACES_ANNOTATION
 from l2announce.model.objects import NamespacedName
@@ -27,17 +21,17 @@ AnswerRecords = dict[Address, dict[str, AnswerRecord]]
 def node_status(controller: Controller, records: AnswerRecords, now: Instant, conflicts: Conflicts | None = None) -> NodeStatus:
     """What this node holds, sees and is told, and why it does not announce the rest."""
     report = controller.gate.report
-    grouped = [(service, name) for name, group in controller.groups.items() for service in group.services]
+    grouped = [(service, name) for name, group in controller.picture.groups.items() for service in group.services]
     known_conflicts = conflicts or Conflicts()
     services = [_service_status(controller, records, known_conflicts, service, name, now) for service, name in sorted(grouped)]
     known = {service for service, _ in grouped}
     refused = [
         ServiceStatus(
             str(service),
-            tuple(AddressStatus(str(address)) for address in controller.addresses_of(service)),
+            tuple(AddressStatus(str(address)) for address in controller.picture.addresses_of(service)),
             reason=reason.value,
         )
-        for service, reason in controller.selection.refusals.items()
+        for service, reason in controller.picture.selection.refusals.items()
         if service not in known
     ]
     return NodeStatus(
@@ -52,7 +46,7 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant, co
         links=tuple(LinkStatus(link.name, format_mac(link.mac), link.carrier) for link in report.links) if report else (),
         problems=tuple(
             ProblemStatus(problem.subject, problem.reason, problem.message)
-            for problem in (*controller.problems, *controller.selection.problems)
+            for problem in (*controller.picture.problems, *controller.picture.selection.problems)
         ),
         responder_problems=report.problems if report else (),
         verdicts=dict(report.verdicts) if report else {},
@@ -63,7 +57,7 @@ def node_status(controller: Controller, records: AnswerRecords, now: Instant, co
 def _service_status(
     controller: Controller, records: AnswerRecords, conflicts: Conflicts, service: NamespacedName, name: str, now: Instant
 ) -> ServiceStatus:
-    group: Group = controller.groups[name]
+    group: Group = controller.picture.groups[name]
     elector = controller.electors.get(name)
     deadline = elector.deadline if elector else None
     held = deadline is not None and now < deadline
@@ -71,12 +65,12 @@ def _service_status(
     known = controller.lease(name)
     lease = known if known is not None and known.holder_identity == holder else None
     answering = controller.interfaces(name)
-    interfaces = {wanted.address: answering[wanted.address] for wanted in controller.wanted(name) if wanted.service == service}
-    guarded = controller.selection.guarded.get(service, {})
-    addresses = controller.addresses_of(service)
+    interfaces = {wanted.address: answering[wanted.address] for wanted in controller.picture.wanted(name) if wanted.service == service}
+    guarded = controller.picture.selection.guarded.get(service, {})
+    addresses = controller.picture.addresses_of(service)
     announced = held and bool(interfaces)
     blocker = controller.blocker(name, now)
-    refusal = controller.selection.refusals.get(service)
+    refusal = controller.picture.selection.refusals.get(service)
     reason = refusal.value if refusal else blocker.value if blocker else ""
     return ServiceStatus(
         service=str(service),
@@ -117,23 +111,3 @@ def _address_status(
         announcements=sum(record.announcements for record in here),
         guarded=guarded.reason.value if guarded else "",
     )
-
-
-async def serve_status(path: Path, make: Callable[[], NodeStatus]) -> asyncio.Server:
-    """Hand the document, as JSON, to everyone who connects to the socket at ``path``; readable by its owner alone."""
-
-    async def hand_out(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            writer.write(msgspec.json.encode(make()))
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    try:
-        server = await asyncio.start_unix_server(hand_out, path=str(path))
-    except OSError as err:
-        raise ConfigurationError(f"--state-socket {path}: cannot listen there: {err.strerror}") from err
-    path.chmod(0o600)
-    return server

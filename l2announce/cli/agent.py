@@ -15,6 +15,7 @@ import yaml
 from l2announce.agent.logs import set_up_logging
 from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, prepare_sockets
 from l2announce.errors import ConfigurationError
+from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.timing import Timing
 
 
@@ -30,6 +31,21 @@ class LeaseNameStyle(StrEnum):
 
     DOT = "dot"
     DASH = "dash"
+
+
+class Keeping(StrEnum):
+    """Whether addresses stay, or are withdrawn."""
+
+    KEEP = "keep"
+    WITHDRAW = "withdraw"
+
+
+class SubnetMatch(StrEnum):
+    """Whether an address has to lie in a connected subnet."""
+
+    OFF = "off"
+    PREFER = "prefer"
+    REQUIRE = "require"
 
 
 class LogLevel(StrEnum):
@@ -60,6 +76,8 @@ def _read_config(ctx: typer.Context, path: Path | None) -> Path | None:
         name = str(key).replace("-", "_")
         if name not in known:
             raise ConfigurationError(f"--config {path}: unknown key {key!r}; keys are {', '.join(sorted(flags))}")
+        if name == "subnet_match" and value is False:
+            value = "off"  # which is a boolean to YAML
         defaults[name] = _as_typed(path, key, value, many=name == "devices")
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return path
@@ -117,6 +135,28 @@ def agent(
         str,
         typer.Option(envvar=_env("ANSWER_LIMIT"), metavar="NUMBER", help="Requests that one link answers in a second; 0 for no limit."),
     ] = "20000",
+    node_grace: Annotated[
+        str, typer.Option(envvar=_env("NODE_GRACE"), metavar="TIME", help="How long a Node may be unhealthy before others take over.")
+    ] = "15s",
+    on_cordon: Annotated[
+        Keeping,
+        typer.Option(envvar=_env("ON_CORDON"), help="What a cordoned node does with its addresses if another can have them."),
+    ] = Keeping.KEEP,
+    on_exclude_label: Annotated[
+        Keeping,
+        typer.Option(envvar=_env("ON_EXCLUDE_LABEL"), help="The same by the label exclude-from-external-load-balancers."),
+    ] = Keeping.KEEP,
+    on_no_endpoints: Annotated[
+        Keeping,
+        typer.Option(envvar=_env("ON_NO_ENDPOINTS"), help="Addresses of externalTrafficPolicy Local without an endpoint anywhere."),
+    ] = Keeping.WITHDRAW,
+    subnet_match: Annotated[
+        SubnetMatch, typer.Option(envvar=_env("SUBNET_MATCH"), help="Whether an address must lie in a subnet of an announcing interface.")
+    ] = SubnetMatch.OFF,
+    rebalance: Annotated[
+        str,
+        typer.Option(envvar=_env("REBALANCE"), metavar="TIME", help="How often a node that holds too little asks for a lease; 0: never."),
+    ] = "0",
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -160,10 +200,18 @@ def agent(
             announce_refresh=parse_duration(announce_refresh, "--announce-refresh"),
             probe_wait=parse_duration(probe_wait, "--probe-wait"),
             answer_limit=parse_count(answer_limit, "--answer-limit"),
+            rebalance=parse_duration(rebalance, "--rebalance"),
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,
         lease_name_style=lease_name_style.value,
+        eligibility=EligibilitySettings(
+            node_grace=parse_duration(node_grace, "--node-grace"),
+            on_cordon=on_cordon.value,
+            on_exclude_label=on_exclude_label.value,
+            on_no_endpoints=on_no_endpoints.value,
+            subnet_match=subnet_match.value,
+        ),
         state_socket=state_socket or default_run_directory() / "agent.sock",
         log_format=log_format.value,
         log_level=log_level.value,

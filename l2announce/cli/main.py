@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from l2announce import __version__
-from l2announce.cli import agent, replay, status, who
+from l2announce.cli import agent, explain_service, handover, replay, status, who
 from l2announce.errors import ConfigurationError, L2AnnounceError
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 app.command("responder", short_help="Be only the responder process.", context_settings=_PASS_ON, add_help_option=False)(agent.responder)
 app.command("status", short_help="What this node announces, and why not the rest.")(status.status)
 app.command("who", short_help="Whose an address is, and who answers for it.")(who.who)
+app.command("explain", short_help="Why each node announces a Service, or does not.")(explain_service.explain)
+app.command("move", short_help="Hand a Service's addresses to another node.")(handover.move)
+app.command("drain", short_help="Take every address from a node.")(handover.drain)
 app.command("replay", short_help="The frames of a capture, through the engine.")(replay.replay)
 
 

@@ -1,11 +1,16 @@
-"""Held leases and wanted announcements to the ClaimSet of this node."""
+"""Held leases and wanted announcements to the ClaimSet of this node, and to what it writes to those leases."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
+from l2announce.control.groups import Group
 from l2announce.control.policy import Announcement
-from l2announce.model.address import Address, Instant
+from l2announce.model.address import Address, Instant, format_mac
 from l2announce.model.claim import Claim
+from l2announce.model.lease import INTERFACES_ANNOTATION, LeaseWrite
+from l2announce.model.objects import NamespacedName
+from l2announce.model.report import Report
 
 Choice: TypeAlias = Callable[[Address, frozenset[str]], frozenset[str]]
 """Which of the interfaces on which an address is wanted shall answer for it."""
@@ -18,3 +23,21 @@ def claims_for(announcements: Iterable[Announcement], deadline: Instant, choose:
     for announcement in announcements:
         interfaces[announcement.address] = interfaces.get(announcement.address, frozenset()) | announcement.interfaces
     return tuple(Claim(address, choose(address, names), deadline) for address, names in interfaces.items())
+
+
+def of_groups(announcements: Iterable[Announcement], groups: Mapping[str, Group]) -> dict[str, tuple[Announcement, ...]]:
+    """The announcements of each lease: those of the Services of its group, in their order."""
+    by_service: dict[NamespacedName, list[Announcement]] = {}
+    for announcement in announcements:
+        by_service.setdefault(announcement.service, []).append(announcement)
+    return {name: tuple(wanted for service in group.services for wanted in by_service.get(service, ())) for name, group in groups.items()}
+
+
+def annotated(
+    write: LeaseWrite, interfaces: Mapping[Address, frozenset[str]], report: Report | None, also: Mapping[str, str]
+) -> LeaseWrite:
+    """A claim of a lease says where, and with which MAC, its addresses will be announced, for those who ask the cluster; and ``also``."""
+    names = frozenset().union(*interfaces.values())
+    links = report.links if report is not None else ()
+    pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in links if link.name in names)
+    return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs), **also})

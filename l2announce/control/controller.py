@@ -5,106 +5,89 @@ The path of a Service: ``replace_cluster`` -> groups and this node's announcemen
 ``next_writes`` -> ``write_succeeded`` gives a deadline -> ``claim_set`` -> the responder's report -> the gate.
 """
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
-from l2announce.control.claims import claims_for
-from l2announce.control.devices import Candidates, candidate_devices
+from l2announce.control.claims import annotated
 from l2announce.control.election import LeaseElector, State
-from l2announce.control.firsts import FirstClaims
+from l2announce.control.eligibility import Eligibility, Interfaces, fit
 from l2announce.control.gate import Gate
-from l2announce.control.groups import Group, LeaseNameStyle, clash_problems, group_leases, lease_name, shared_address_groups
-from l2announce.control.guard import GuardList, guard_list
+from l2announce.control.groups import LeaseNameStyle
+from l2announce.control.holdings import Holdings
+from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
-from l2announce.control.placement import candidates_of_groups, rank
-from l2announce.control.policy import Announcement, Selection, select
-from l2announce.control.segments import Segments, segments
+from l2announce.control.picture import Picture
+from l2announce.control.placement import candidates_of_groups
+from l2announce.control.pulls import Pulls
+from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
-from l2announce.model.address import FOREVER, NEVER, Address, Instant, format_mac
+from l2announce.model.address import FOREVER, NEVER, Address, Instant
 from l2announce.model.claim import Claim, ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.eligibility import EligibilitySettings
+from l2announce.model.lease import DRAIN_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.link import Device
-from l2announce.model.objects import ClusterState, NamespacedName, ObjectProblem
+from l2announce.model.objects import ClusterState
 from l2announce.model.report import Report
-from l2announce.model.timing import RANK_STEP, Timing
-
-GATHER_PER_HUNDRED = 0.002
-"""Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
-one takes."""
+from l2announce.model.timing import Timing
 
 
 class Controller:
     """What this node should hold, may hold, and tells its responder to answer for."""
 
     def __init__(
-        self, node_name: str, timing: Timing, now: Instant, lease_name_style: LeaseNameStyle = "dot", device_patterns: Sequence[str] = ()
+        self,
+        node_name: str,
+        timing: Timing,
+        now: Instant,
+        lease_name_style: LeaseNameStyle = "dot",
+        device_patterns: Sequence[str] = (),
+        eligibility: EligibilitySettings = EligibilitySettings(),  # noqa: B008 - frozen
     ) -> None:
         """``device_patterns`` are the expressions of --devices; ValueError when one does not compile."""
         self.node_name = node_name
         self.timing = timing
         self.gate = Gate()
-        self.selection = Selection()
-        self.groups: dict[str, Group] = {}
+        self.picture = Picture(node_name, lease_name_style, device_patterns)
         self.electors: dict[str, LeaseElector] = {}
-        self.problems: tuple[ObjectProblem, ...] = ()
-        self.devices: tuple[Device, ...] = ()
         self.stopping = False
-        self._style: LeaseNameStyle = lease_name_style
-        self._patterns = tuple(device_patterns)
-        self._candidates: Candidates = candidate_devices((), self._patterns)
-        self._guard = GuardList()
-        self._segments = Segments()
-        self._state: ClusterState | None = None
-        self._announcements: dict[str, tuple[Announcement, ...]] = {}
-        self._patience: dict[str, float] = {}
-        self._groups_of_member: dict[str, str] = {}
+        self._eligibility = eligibility
+        self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
         self._leases = ObservedLeases()
-        self._devices_seen = False
+        self._members = Members(node_name, lease_name_style, self._leases)
+        self._holdings = Holdings(self._members, self._claims_of)
+        self.turns = Turns(node_name, timing, self._leases)
+        self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._gate_was_open = False
         self._wakeups = Wakeups()
         self._member_wakeups = Wakeups()
         self._writing: set[str] = set()
         self._touched: set[str] = set()
-        self._firsts = FirstClaims()
         self._started_at = now
         self.generation = 0
-        self._held: dict[str, Instant] = {}
-        self._claims_changed = True
-        self._deadlines_changed = False
-        self._sent_at: Instant = NEVER
         self._withdrawn_in: dict[str, int] = {}
 
     # -- what happened
 
     def replace_cluster(self, state: ClusterState, now: Instant) -> None:
         """The objects of the cluster, whole."""
-        self._state = state
-        leases = group_leases(shared_address_groups(state), self._style)
-        self._firsts.replace_groups(leases.groups, self._held)
-        self.groups = leases.groups
-        self.problems = state.problems + clash_problems(leases)
-        self._groups_of_member = {
-            lease_name(service, self._style): name for name, group in leases.groups.items() for service in group.services[1:]
-        }
-        candidates = candidates_of_groups(leases.groups.values(), state)
-        self._patience = {
-            name: min(rank(name, self.node_name, candidates[group]) * RANK_STEP, self.timing.retry_period / 2)
-            for name, group in leases.groups.items()
-        }
-        self._guard = self._guard_list()
+        self.picture.replace_cluster(state)
+        groups = self.picture.groups
+        self._holdings.firsts.replace_groups(groups, self._holdings.until)
+        self._members.replace_groups(groups)
+        self._tell_whom_they_follow(self._holdings.until)
+        candidates = candidates_of_groups(groups.values(), state)
+        self.eligibility.replace_cluster(state, groups, candidates, now)
+        self.turns.replace_groups(groups, state.services, candidates, fit(state, candidates, self._eligibility))
         self._select(now)
 
     def replace_devices(self, devices: Iterable[Device], now: Instant) -> None:
         """The interfaces of this node, whole."""
-        self._devices_seen = True
-        self.devices = tuple(devices)
-        if (known := segments(self.devices)) != self._segments:
-            self._segments = known
+        other_routes, other_selection = self.picture.replace_devices(devices)
+        if other_routes:
             self._choose_again()
-        candidates, guard = candidate_devices(self.devices, self._patterns), self._guard_list()
-        if candidates != self._candidates or guard != self._guard:
-            self._candidates, self._guard = candidates, guard
+            self._judge_all(now)
+        if other_selection:
             self._select(now)
 
     def receive_report(self, report: Report, now: Instant) -> None:
@@ -132,21 +115,27 @@ class Controller:
         """Every lease of the namespace; those that are missing do not exist."""
         macs = self._leases.macs
         listed = self._leases.list_received(leases, now)
-        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
+        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
+        self.turns.look_again()
         self._judge_all(now)
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """One lease changed; None: it was deleted."""
         macs = self._leases.macs
         self._leases.lease_observed(name, lease, now)
-        self._deadlines_changed |= self._leases.macs != macs and bool(self._held)
+        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
+            self._judge(name, now)
+        elif name.startswith(DRAIN_PREFIX):
+            self.turns.look_again()
+            self._judge_all(now)
         self._judge_group_of_member(name, now)
+        self._judge_members(name, now)
 
     def write_succeeded(self, name: str, lease: Lease, sent_at: Instant, now: Instant) -> None:
         """A write of ``next_writes`` was accepted; ``sent_at`` was read before it was sent."""
@@ -159,6 +148,7 @@ class Controller:
         self._writing.discard(name)
         self.electors[name].write_failed(outcome, now)
         self._touched.add(name)
+        self._judge(name, now)
 
     def stop(self, now: Instant) -> None:
         """Give everything up, in order: answering first, then the leases."""
@@ -169,20 +159,21 @@ class Controller:
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next."""
-        due = [self._wakeups.next(), self._member_wakeups.next()]
+        due = [self._wakeups.next(), self._member_wakeups.next(), self.eligibility.next_timer()]
         if self._gate_was_open:
             due.append(self.gate.closes_at())
-        due.append(self._claims_due_at())
+        due += [self._claims_due_at(), self._pulls.next_timer()]
         at = min(at for at in due if at is not None)
         return None if at == FOREVER else at
 
     def handle_timer(self, now: Instant) -> None:
         """Act on what is due: the gate, electors, expired leases of group members."""
-        if self._gate_was_open and not self.gate.is_open(now):
+        if self.eligibility.handle_timer(now) or (self._gate_was_open and not self.gate.is_open(now)):
             self._judge_all(now)
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
             self._touched.add(name)
+            self._judge(name, now)
         for name in self._member_wakeups.due(now):
             self._judge_group_of_member(name, now)
 
@@ -190,15 +181,25 @@ class Controller:
 
     def next_writes(self, now: Instant) -> list[LeaseWrite]:
         """The lease writes to send now, at most one in flight for each lease. Call after every input."""
-        touched, self._touched = self._touched, set()
-        wanted = (self.electors[name].next_write(now) for name in sorted(touched))
-        writes = [self._annotated(write) for write in wanted if write is not None]
-        self._writing.update(write.name for write in writes)
-        for write in writes:
-            self._firsts.write_sent(write, self._leases.knows(write.name))
-        for name in touched:
-            self._follow(name)
+        writes: list[LeaseWrite] = []
+        while self._touched:  # again where a deciding lease was won or lost: its members' follow
+            touched, self._touched = self._touched, set()
+            for write in filter(None, (self.electors[name].next_write(now) for name in sorted(touched))):
+                self._writing.add(write.name)
+                self._holdings.firsts.write_sent(write, self._leases.knows(write.name))
+                self._members.write_sent(write)
+                writes.append(self._annotated(write))
+            for name in touched:
+                if self._follow(name):
+                    self._judge_members(name, now)
+                    if name in self._members:
+                        self._holdings.member_lost(name, self.picture.addresses_of(self._members.service(name)))
+                    self._tell_whom_they_follow(self._members.of(name))
         return writes
+
+    def next_requests(self, now: Instant) -> list[LeaseWrite]:
+        """Annotations to write now on leases of others, to be given them. The outcome is not reported: the watch shows it."""
+        return [] if self.stopping else self._pulls.next_requests(self.electors, now)
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         """The claim set to send to the responder now; None when it needs none. Call after ``next_writes``.
@@ -209,9 +210,7 @@ class Controller:
         """
         if now < self._claims_due_at():
             return None
-        self._claims_changed = self._deadlines_changed = False
         self.generation = max(self.generation, self.gate.applied) + 1  # an adopted responder reports what an earlier life numbered
-        self._sent_at = now
         self.gate.claims_sent(self.generation, now)
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
@@ -219,7 +218,7 @@ class Controller:
         timing = self.timing
         return ClaimSet(
             self.generation,
-            tuple(self.claims()),
+            self._holdings.take(now),
             timing.announce_refresh,
             self._leases.macs,
             probe_wait=timing.probe_wait,
@@ -228,19 +227,17 @@ class Controller:
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
-        for name, deadline in self._held.items():
-            for claim in self._claims_of(name, deadline):
-                yield replace(claim, probe=True) if self._firsts.includes(name, claim.address) else claim
+        return self._holdings.claims()
 
     @property
-    def held(self) -> KeysView[str]:
-        """Names of the leases that are held."""
-        return self._held.keys()
+    def held(self) -> Set[str]:
+        """Names of the leases that are held and decide."""
+        return self._holdings.until.keys() & self.picture.groups.keys()
 
     @property
     def is_ready(self) -> bool:
         """True when everything that decisions need has been seen once: objects, leases, and a report of the responder."""
-        return self._state is not None and self._devices_seen and self._leases.is_ready and self.gate.report is not None
+        return self.picture.is_whole and self._leases.is_ready and self.gate.report is not None
 
     @property
     def is_stopped(self) -> bool:
@@ -257,18 +254,9 @@ class Controller:
         """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
         return self._leases.holder(name, now)
 
-    def addresses_of(self, service: NamespacedName) -> tuple[Address, ...]:
-        """The addresses of a Service, external IPs first, each once."""
-        known = self._state.services.get(service) if self._state else None
-        return tuple(dict.fromkeys((*known.external_ips, *known.load_balancer_ips))) if known else ()
-
-    def wanted(self, name: str) -> tuple[Announcement, ...]:
-        """What this node announces while it holds the lease ``name``, on every interface that policies choose."""
-        return self._announcements.get(name, ())
-
     def interfaces(self, name: str) -> dict[Address, frozenset[str]]:
         """The interfaces on which this node answers for each address while it holds the lease ``name``."""
-        return {claim.address: claim.interfaces for claim in self._claims_of(name, NEVER)}
+        return {claim.address: claim.interfaces for claim in self._claims_of(name)}
 
     def blocker(self, name: str, now: Instant) -> Blocker | None:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
@@ -278,66 +266,66 @@ class Controller:
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
             return Blocker.GATE_CLOSED
-        if not self.gate.links_with_carrier() & {interface for wanted in self.wanted(name) for interface in wanted.interfaces}:
-            return Blocker.NO_CARRIER
-        return Blocker.MEMBER_HELD_ELSEWHERE if self._foreign_member(name, now) else None
+        if (blocker := self.eligibility.blocker(name, self.picture.wanted(name), self._interfaces(), now)) is not None:
+            return blocker
+        if name not in self._holdings.until and self._foreign_member(name, now):
+            return Blocker.MEMBER_HELD_ELSEWHERE
+        if self.node_name in self.turns.drained:
+            return Blocker.DRAINED
+        return Blocker.MOVING if self.turns.gives_away(self.electors.get(name)) else None
 
     # -- deciding
 
-    def _annotated(self, write: LeaseWrite) -> LeaseWrite:
-        """A claim of a lease says where, and with which MAC, it will be announced, for those who ask the cluster."""
-        if write.verb is Verb.RELEASE or self.gate.report is None:
-            return write
-        names = frozenset().union(*self.interfaces(write.name).values())
-        pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in self.gate.report.links if link.name in names)
-        return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs)})
+    def _interfaces(self) -> Interfaces:
+        return Interfaces(self.gate.links_with_carrier(), self.picture.segments)
 
-    @property
-    def _extension_interval(self) -> float:
-        """For how long extensions of deadlines are gathered: short against the time that a renewal leaves to the old deadline."""
-        return self.timing.renew_deadline / 10
+    def _annotated(self, write: LeaseWrite) -> LeaseWrite:
+        if write.verb is Verb.RELEASE:
+            return replace(write, annotations=self.turns.parting_words(self.electors[write.name]))
+        where = self.interfaces(self._members.deciding(write.name) or write.name)
+        return annotated(write, where, self.gate.report, self._members.annotations(write.name, self._holdings.until))
 
     def _select(self, now: Instant) -> None:
-        if self._state is None:
-            return
-        self.selection = select(self._state, self.node_name, self._candidates, self._guard)
-        by_service: dict[NamespacedName, list[Announcement]] = {}
-        for announcement in self.selection.announcements:
-            by_service.setdefault(announcement.service, []).append(announcement)
-        announcements = {
-            name: tuple(wanted for service in group.services for wanted in by_service.get(service, ()))
-            for name, group in self.groups.items()
-        }
-        if any(announcements.get(name) != self._announcements.get(name) for name in self._held):
-            self._claims_changed = True
-        self._announcements = announcements
+        if self.picture.select(self.eligibility.served, self._members.alone, self._holdings.until):
+            self._holdings.changed = True
         self._judge_all(now)
 
-    def _guard_list(self) -> GuardList:
-        state = self._state or ClusterState()
-        return guard_list(self.node_name, self.devices, state.nodes.values(), state.api_servers)
+    def _claims_of(self, name: str, deadline: Instant = NEVER) -> tuple[Claim, ...]:
+        return self.picture.claims(name, self.gate.links_with_carrier(), deadline)
 
-    def _claims_of(self, name: str, deadline: Instant) -> tuple[Claim, ...]:
-        with_carrier = self.gate.links_with_carrier()
-        return claims_for(
-            self._announcements.get(name, ()), deadline, lambda address, wanted: self._segments.answering(address, wanted, with_carrier)
-        )
+    def _tell_whom_they_follow(self, names: Iterable[str]) -> None:
+        for name in self._members.outdated(names, self._holdings.until):
+            self.electors[name].renew_soon()
+            self._touched.add(name)
 
     def _choose_again(self) -> None:
         """Carrier or routes have changed, so of several interfaces another may have to answer: tell the responder all claims."""
-        if any(len(wanted.interfaces) > 1 for name in self._held for wanted in self.wanted(name)):
-            self._claims_changed = True
+        if any(len(wanted.interfaces) > 1 for name in self._holdings.until for wanted in self.picture.wanted(name)):
+            self._holdings.changed = True
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)
-        for name in self.groups.keys() | self.electors.keys():
+        for name in self.picture.groups.keys() | self.electors.keys():
             self._judge(name, now)
+            self._judge_members(name, now)
 
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
-        eligible = bool(self.wanted(name)) and self.blocker(name, now) is None
+        if (deciding := self._members.deciding(name)) is not None:
+            eligible = self._may_follow(name, deciding, now)
+            patience, not_before = -self.timing.lease_duration if self._members.was_followers(name) else 0.0, NEVER
+        else:
+            eligible = bool(self.picture.wanted(name)) and self.blocker(name, now) is None
+            elector = self.electors.get(name)
+            patience = self.turns.patience(name, elector) + self.eligibility.handicap(self.picture.wanted(name), self._interfaces(), now)
+            not_before = self.turns.not_before(name, elector)
+        if eligible:
+            self.turns.ready(now)
         if eligible or name in self.electors:
-            self._elector(name, now).set_eligible(eligible, now, self._patience.get(name, 0.0))
+            elector = self._elector(name, now)
+            elector.set_eligible(eligible, now, patience, not_before)
+            if self.turns.refusal(elector) is not None:
+                elector.renew_soon()
             self._touched.add(name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:
@@ -348,58 +336,55 @@ class Controller:
         return elector
 
     def _foreign_member(self, name: str, now: Instant) -> bool:
-        """True while another node validly holds the lease of a Service of this group other than the deciding one: a group that has just
-        been joined waits until each former owner has let go."""
-        group = self.groups.get(name)
-        for service in group.services[1:] if group else ():
-            member = lease_name(service, self._style)
-            until = self._leases.foreign_until(member, self.node_name)
-            if until is not None and now < until:
-                self._member_wakeups.set(member, until)
-                return True
+        """True while another node holds, by a right of its own, the lease of a Service of this group other than the deciding one: a group
+        that has just been joined waits until each former owner has let go, and adds nothing to what it answers for."""
+        for member, until in self._members.foreign(name, now):
+            self._member_wakeups.set(member, until)
+            return True
         return False
 
     def _judge_group_of_member(self, name: str, now: Instant) -> None:
-        if name in self._groups_of_member:
-            self._judge(self._groups_of_member[name], now)
+        if (deciding := self._members.deciding(name)) is not None:
+            self._judge(deciding, now)
+
+    def _judge_members(self, deciding: str, now: Instant) -> None:
+        for member in self._members.of(deciding):
+            self._judge(member, now)
+
+    def _may_follow(self, member: str, deciding: str, now: Instant) -> bool:
+        """Whether this node may hold a member's lease: it holds the deciding one; or it held this one, and nobody has the other yet."""
+        if deciding in self._holdings.until:
+            return True
+        return member in self._holdings.until and self._members.may_bridge(member) and self.blocker(deciding, now) is None
 
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
         self.electors[name].withdrawn(now)
         self._touched.add(name)
 
-    def _follow(self, name: str) -> None:
-        """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done."""
+    def _follow(self, name: str) -> bool:
+        """Note what an elector that was touched now holds, when it wants to be woken, and forget it when it is done. True when it won or
+        lost its lease."""
         elector = self.electors[name]
-        deadline = elector.deadline
-        if (deadline is None) != (name not in self._held):
-            self._claims_changed = True
-        elif deadline is not None and deadline != self._held[name]:
-            self._deadlines_changed = True
-        if deadline is None:
-            self._held.pop(name, None)
-        else:
-            self._held[name] = deadline
+        changed = self._holdings.note(name, elector.deadline)
         if elector.wants_withdrawal and name not in self._withdrawn_in:
-            self._claims_changed = True
+            self._holdings.changed = True
         if not elector.wants_withdrawal:
             self._withdrawn_in.pop(name, None)
         self._wakeups.set(name, elector.next_timer())
-        if name not in self.groups and name not in self._writing and elector.state is State.IDLE:
+        if name not in self.picture.groups and name not in self._members and name not in self._writing and elector.state is State.IDLE:
             self._wakeups.set(name, None)
+            self._touched.discard(name)
             del self.electors[name]
+        return changed
 
     def _claims_due_at(self) -> Instant:
-        """When the next claim set is to go; FOREVER when nothing changed or something is unseen.
-
-        What was won or lost goes at once, but not so soon after the last set that making sets, which are whole, would be most of the work:
-        a thousand leases won one after the other are then some fifty sets, not a thousand.
-        """
-        if not self.is_ready or not (self._claims_changed or self._deadlines_changed):
+        """When the next claim set is to go; FOREVER when nothing changed or something is unseen. Extensions are gathered for a time that is
+        short against what a renewal leaves to the old deadline."""
+        if not self.is_ready:
             return FOREVER
-        gathering = len(self._held) // 100 * GATHER_PER_HUNDRED if self._claims_changed else self._extension_interval
-        at = self._sent_at + gathering
-        return max(at, self._adopting_until())
+        due_at = self._holdings.due_at(self.timing.renew_deadline / 10)
+        return due_at if due_at == FOREVER else max(due_at, self._adopting_until())
 
     def _adopting_until(self) -> Instant:
         """Until when the first claim set waits, at most, for leases that an earlier life held; NEVER when there is none to resume."""

@@ -4,6 +4,8 @@ The rules, which no other module repeats:
 
 - A candidate watches, it never polls. It takes a lease that is absent or released, or that stood unchanged for the lease duration *found
   in it* since this candidate *observed* its last change, on its own boot clock. Wall clocks are never compared.
+- How long a lease that may be taken is left to others (``patience``, ``not_before``) is advice from outside. It only ever adds to the wait,
+  so no advice, however wrong, makes two nodes answer.
 - A lease that vanishes counts as held for a full duration after its disappearance was observed: whoever held it may still answer.
 - The right to answer comes from an acknowledged write alone and ends ``FENCE`` of the lease duration after that write was *sent*.
   Observations never lengthen it; another holder, or none, seen in the lease ends it at once.
@@ -132,6 +134,7 @@ class LeaseElector:
         self._changed_at: Instant = NEVER
         self._takeable_at: Instant = FOREVER
         self._patience = 0.0
+        self._not_before: Instant = NEVER
         self._right_until: Instant = NEVER
         self._silent_at: Instant = NEVER
         """From here on no claim that was ever made of this lease lets our datapath answer."""
@@ -141,6 +144,7 @@ class LeaseElector:
         self._in_flight: LeaseWrite | None = None
         self._overtaken = False
         self._attempted = False
+        self._outdated = False
 
     # What happened
 
@@ -183,14 +187,19 @@ class LeaseElector:
             self._fire(Event.GAVE_UP)
         self._settle(now)
 
-    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0) -> None:
+    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0, not_before: Instant = NEVER) -> None:
         """Whether this node should hold the lease at all: selected by policy, link with carrier, datapath alive.
 
-        ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free.
+        ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free. Negative
+        when the caller knows that its holder's right has ended so much earlier. ``not_before``: it is not taken before this instant.
         """
-        self._patience = patience
+        self._patience, self._not_before = patience, not_before
         self._fire(Event.ELIGIBLE if eligible else Event.INELIGIBLE)
         self._settle(now)
+
+    def renew_soon(self) -> None:
+        """What the lease should say besides its holder has changed: a renewal is due that begins after this."""
+        self._outdated = True
 
     def withdrawn(self, now: Instant) -> None:
         """The datapath confirmed a claim set without this lease, made after ``wants_withdrawal`` was seen. Ignored while HOLDING."""
@@ -207,7 +216,7 @@ class LeaseElector:
     def next_timer(self) -> Instant | None:
         """When to call ``handle_timer``, then ``next_write``, even if nothing happens. None: never."""
         wake = {
-            State.FOLLOWING: self._takeable_at + self._patience,
+            State.FOLLOWING: self._taken_at(),
             State.HOLDING: self._right_until,
             State.WITHDRAWING: self._silent_at,
             State.RELEASING: self._takeable_at,
@@ -224,7 +233,7 @@ class LeaseElector:
         if now < self._write_due_at():
             return None
         self._ration_at = max(self._ration_at, now) + self.timing.retry_period
-        self._overtaken = False
+        self._overtaken = self._outdated = False
         self._attempted = True
         self._in_flight = self._release() if self.state is State.RELEASING else self._claim()
         return self._in_flight
@@ -235,6 +244,11 @@ class LeaseElector:
     def deadline(self) -> Instant | None:
         """Our datapath may answer strictly before this instant; None: not at all."""
         return self._right_until if self.state is State.HOLDING else None
+
+    @property
+    def observed_since(self) -> Instant:
+        """When the lease was first seen, or written, as it is known."""
+        return self._changed_at
 
     @property
     def wants_withdrawal(self) -> bool:
@@ -270,7 +284,7 @@ class LeaseElector:
     def _pending_event(self, now: Instant) -> Event | None:
         """Each state's own conditions. No two states' conditions form a circle at one ``now``."""
         ours = self._is_ours(now)
-        free = now >= self._takeable_at + self._patience
+        free = now >= self._taken_at()
         match self.state:
             case State.FOLLOWING | State.ACQUIRING if ours:
                 return Event.OURS
@@ -291,6 +305,10 @@ class LeaseElector:
             case State.RELEASING if now >= self._takeable_at:
                 return Event.GAVE_UP
         return None
+
+    def _taken_at(self) -> Instant:
+        """When we take the lease unless it changes."""
+        return max(self._takeable_at + self._patience, self._not_before)
 
     def _carries_us(self) -> bool:
         return self.observed is not None and self.observed.holder_identity == self.identity
@@ -355,7 +373,7 @@ class LeaseElector:
         if self._in_flight is not None or self.state not in (State.ACQUIRING, State.RESUMING, State.HOLDING, State.RELEASING):
             return FOREVER
         rationed_until = self._ration_at - (WRITE_BURST - 1) * self.timing.retry_period
-        wanted_at = self._renew_at if self.state is State.HOLDING else NEVER
+        wanted_at = self._renew_at if self.state is State.HOLDING and not self._outdated else NEVER
         return max(self._changed_at, wanted_at, self._retry_at, rationed_until)
 
     def _claim(self) -> LeaseWrite:

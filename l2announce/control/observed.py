@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from l2announce.control.election import LeaseElector
-from l2announce.model.address import Instant, parse_mac
-from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
+from l2announce.model.address import NEVER, Instant, parse_mac
+from l2announce.model.lease import DRAIN_PREFIX, INTERFACES_ANNOTATION, Lease
 
 MAX_MACS = 4096
 """A bound on what writers of leases can make us remember."""
@@ -25,7 +25,10 @@ class ObservedLeases:
 
     def __init__(self) -> None:
         self.is_ready = False
+        self.drained: frozenset[str] = frozenset()
+        """The nodes that have a drain lease."""
         self._sights: dict[str, _Sight] = {}
+        self._held: set[str] = set()
         self.macs: frozenset[bytes] = frozenset()
         """Every MAC that a holder wrote to a lease so far, up to MAX_MACS of them: those of the nodes of this cluster."""
 
@@ -42,7 +45,12 @@ class ObservedLeases:
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """Take one change. A lease that vanished is remembered for its duration: its holder may still answer."""
         known = self._sights.get(name)
+        if name.startswith(DRAIN_PREFIX):
+            node = {name.removeprefix(DRAIN_PREFIX)}
+            self.drained = self.drained - node if lease is None else self.drained | node
         if lease is not None:
+            if lease.holder_identity:
+                self._held.add(name)
             self._learn_macs(lease.annotations.get(INTERFACES_ANNOTATION, ""))
         if lease is None:
             if known is not None and known.gone_at is None:
@@ -62,6 +70,15 @@ class ObservedLeases:
     def knows(self, name: str) -> bool:
         """Whether the lease was ever seen, so that somebody may have held it."""
         return name in self._sights
+
+    def was_held(self, name: str) -> bool:
+        """Whether the lease was ever seen with a holder."""
+        return name in self._held
+
+    def seen_at(self, name: str) -> Instant:
+        """Since when the lease stands as it does; NEVER when it was never seen."""
+        sight = self._sights.get(name)
+        return NEVER if sight is None else sight.seen_at
 
     def present(self, name: str) -> Lease | None:
         """The lease as it stands; None when there is none."""

@@ -96,7 +96,8 @@ class _Here(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _ThisNode:
-    """What is known of the node before any Service is looked at. ``local`` are the Services with a ready endpoint here."""
+    """What is known of the node before any Service is looked at. ``local`` are the Services that may be announced here where
+    externalTrafficPolicy is Local."""
 
     node: Node
     policies: Sequence[CheckedPolicy]
@@ -127,14 +128,22 @@ def matching_policies(policies: Iterable[CheckedPolicy], service: Service, addre
     )
 
 
-def select(state: ClusterState, node_name: str, candidates: Candidates, guard: GuardList = GuardList()) -> Selection:  # noqa: B008 - frozen
+def select(
+    state: ClusterState,
+    node_name: str,
+    candidates: Candidates,
+    guard: GuardList = GuardList(),  # noqa: B008 - frozen
+    served: frozenset[NamespacedName] | None = None,
+) -> Selection:
     """What the node would announce if it held every lease: for each address the union over all matching policies, but for what is guarded.
 
+    ``served``: the Services that the node may announce where externalTrafficPolicy is Local; None: those with an endpoint here.
     A node that is not in ``state`` announces nothing. The answer does not depend on the order of anything in ``state``.
     """
     checked = check_policies(state.policies.values())
     services = sorted(filter(is_of_interest, state.services.values()), key=lambda service: service.key)
-    this_node = _this_node(state, node_name, candidates, checked.usable)
+    local = locally_served(state.endpoints, node_name) if served is None else served
+    this_node = _this_node(state, node_name, candidates, checked.usable, local)
     announcements: list[Announcement] = []
     refusals: dict[NamespacedName, Reason] = {}
     guarded: dict[NamespacedName, dict[Address, Guarded]] = {}
@@ -183,7 +192,9 @@ def _chosen(policy: AnnouncementPolicy, addresses: Announceable) -> tuple[Addres
     return external + (addresses.load_balancer_ips if policy.load_balancer_ips else ())
 
 
-def _this_node(state: ClusterState, node_name: str, candidates: Candidates, policies: Sequence[CheckedPolicy]) -> _ThisNode | None:
+def _this_node(
+    state: ClusterState, node_name: str, candidates: Candidates, policies: Sequence[CheckedPolicy], local: frozenset[NamespacedName]
+) -> _ThisNode | None:
     """None when the cluster does not know the node."""
     if (node := state.nodes.get(node_name)) is None:
         return None
@@ -191,7 +202,7 @@ def _this_node(state: ClusterState, node_name: str, candidates: Candidates, poli
         checked.policy.name: _Here(matches(checked.policy.node_selector, node.labels), _interfaces(checked, candidates))
         for checked in policies
     }
-    return _ThisNode(node, policies, here, locally_served(state.endpoints, node_name))
+    return _ThisNode(node, policies, here, local)
 
 
 def _interfaces(checked: CheckedPolicy, candidates: Candidates) -> frozenset[str]:

@@ -46,6 +46,10 @@ class LeaseStore(Protocol):
         """Try one write, once. Returns within the store's own time limit; never raises for what the store may answer."""
         ...
 
+    async def delete(self, name: str) -> WriteOutcome:
+        """Delete a lease, whoever holds it. Written when it was there, Conflict when there is none."""
+        ...
+
 
 class Clock(Protocol):
     """The boot clock."""

@@ -38,6 +38,10 @@ class Segments:
         )
         return self._one_for_each_subnet(usable, address.version) if best is None else frozenset({best[-1]})
 
+    def reach(self, address: Address, names: Iterable[str]) -> bool:
+        """Whether one of these interfaces has a connected route to the address."""
+        return any(address in route.destination for name in names for route in self.routes.get(name, ()))
+
     def _one_for_each_subnet(self, names: Iterable[str], version: int) -> frozenset[str]:
         """Leave out each interface that shares a subnet of this family with a preferred one."""
         routes = {name: [route for route in self.routes.get(name, ()) if route.destination.version == version] for name in names}

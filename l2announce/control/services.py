@@ -48,7 +48,7 @@ class Reason(Enum):
     NO_INTERFACE = "NoInterface"
     """No usable interface of this node is chosen by the policies."""
     NO_LOCAL_ENDPOINT = "NoLocalEndpoint"
-    """externalTrafficPolicy is Local and no ready endpoint runs here."""
+    """externalTrafficPolicy is Local and no endpoint that takes traffic runs here."""
     GUARDED = "Guarded"
     """Every address that the policies choose is one that is never announced (see guard.py)."""
 
@@ -113,9 +113,14 @@ def annotation_problems(service: Service) -> tuple[ObjectProblem, ...]:
     return tuple(problems)
 
 
+def takes_traffic(endpoint: Endpoint) -> bool:
+    """Whether traffic sent to the endpoint is served: it is ready, or ends but still serves, as kube-proxy uses it."""
+    return endpoint.ready or (endpoint.serving and endpoint.terminating)
+
+
 def locally_served(endpoints: Iterable[Endpoint], node_name: str) -> frozenset[NamespacedName]:
-    """Services with a ready endpoint on the node. An endpoint that does not say where it runs counts as local everywhere."""
-    return frozenset(endpoint.service for endpoint in endpoints if endpoint.ready and endpoint.node_name in (None, node_name))
+    """Services with an endpoint that takes traffic on the node. One that does not say where it runs counts as local everywhere."""
+    return frozenset(endpoint.service for endpoint in endpoints if takes_traffic(endpoint) and endpoint.node_name in (None, node_name))
 
 
 def _exposes_load_balancer(service: Service) -> bool:

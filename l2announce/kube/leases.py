@@ -58,11 +58,21 @@ class KubeLeases:
         except ObjectError as err:
             return Unreachable(f"lease {self._namespace}/{write.name}: the API server answered with something else: {err}")
 
+    async def delete(self, name: str) -> WriteOutcome:
+        """Delete a lease, whoever holds it. Written, with its name alone, when it was there; Conflict when there is none."""
+        try:
+            await self._transport.request("DELETE", f"{self._path}/{name}", timeout=self._time_limit)
+        except ApiError as err:
+            if err.code == 404:
+                return Conflict()
+            return Unreachable(f"lease {self._namespace}/{name}: {err}{_remedy(err, 'DELETE', self._namespace)}")
+        return Written(Lease(name, "", 0.0, ""))
+
 
 def _remedy(err: ApiError, method: str, namespace: str) -> str:
     if err.code == 403:
-        verb = "create" if method == "POST" else "update"
-        return f"; grant the agent {verb} on leases in namespace {namespace}"
+        verb = {"POST": "create", "DELETE": "delete"}.get(method, "update")
+        return f"; grant {'the agent' if method != 'DELETE' else 'yourself'} {verb} on leases in namespace {namespace}"
     return f"; is there a namespace {namespace}?" if err.code == 404 else ""
 
 

@@ -7,6 +7,23 @@ from typing import TypeAlias
 INTERFACES_ANNOTATION = "l2announce.io/interfaces"
 """On a held lease: ``interface=MAC`` pairs, separated by commas, on which the holder announces."""
 
+FOLLOWS_ANNOTATION = "l2announce.io/follows"
+"""On the held lease of a Service that shares an address: the name of the lease that decides for it. Its holder's right is that lease's."""
+
+MOVE_TO = "l2announce.io/move-to"
+"""On a held lease: the node that it is to be handed to, or ANYBODY else."""
+
+RESERVED_FOR = "l2announce.io/reserved-for"
+"""On a released lease: the node that shall take it; the others leave it alone for a retry period."""
+
+MOVED_FROM = "l2announce.io/moved-from"
+"""On a released lease: the node that gave it away, and leaves it alone for a retry period."""
+
+ANYBODY = "*"
+
+DRAIN_PREFIX = "l2announce-drain."
+"""A Lease of this name with a node's behind it: while it exists the node holds nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -31,6 +48,8 @@ class Verb(Enum):
     ACQUIRE = "acquire"
     RENEW = "renew"
     RELEASE = "release"
+    ANNOTATE = "annotate"
+    """Change nothing but the annotations; for those who do not hold it."""
 
 
 @dataclass(frozen=True, slots=True)

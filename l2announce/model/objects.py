@@ -75,11 +75,20 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A core/v1 Node. ``addresses`` are those of status.addresses of type InternalIP or ExternalIP."""
+    """A core/v1 Node. ``addresses`` are those of status.addresses of type InternalIP or ExternalIP.
+
+    ``ready`` is the status of the condition Ready: ``True``, ``False``, ``Unknown``, or "" where nobody maintains it. ``out_of_service`` is
+    the taint node.kubernetes.io/out-of-service, ``unschedulable`` the cordon; ``deleting``: it has a deletion timestamp.
+    """
 
     name: str
     labels: dict[str, str] = field(default_factory=dict)
     addresses: tuple[Address, ...] = ()
+    ready: str = ""
+    network_unavailable: bool = False
+    out_of_service: bool = False
+    unschedulable: bool = False
+    deleting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

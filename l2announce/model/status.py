@@ -51,6 +51,27 @@ class ServiceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeReason:
+    """Why one node does not announce a Service: ``reason`` is a word of a closed list, ``Announces`` where it does. ``seen``: as that node
+    itself sees it; otherwise as the objects and the leases tell."""
+
+    node: str
+    reason: str
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Who owns a Service's addresses, and why the others do not. ``asked`` is the node that tells it; ``service`` as it sees it. ``nodes``
+    are all of the cluster, sorted by name. ``refused``: instead of all that, one sentence that says why there is no answer."""
+
+    asked: str
+    service: ServiceStatus | None = None
+    nodes: tuple[NodeReason, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkStatus:
     """A link as the responder sees it."""
 

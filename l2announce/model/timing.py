@@ -71,6 +71,13 @@ LONGEST_LEASE = 3600.0
 RANK_STEP = 0.05
 """How much longer the next candidate in rank waits before it takes a free lease."""
 
+HOLD_DOWN = 30.0
+"""Seconds for which a node must have been able to hold a lease before it asks the holder for it: longer than what comes and goes."""
+
+START_SPREAD = 2.0
+"""Seconds, from when an agent is ready, in which it leaves leases that it never saw held to their first choice. Agents that are started
+together, by a rollout or when power returns, are ready within that time of each other; without it the first would take nearly all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -78,6 +85,7 @@ class Timing:
     stores them. ``renew_deadline``: the interval at which a holder renews. ``retry_period``: the wait before a failed write is tried
     again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never.
     ``probe_wait``: how long a probe for an address that nobody held waits for an answer, 0 for no probes.
+    ``rebalance``: the interval at which a node that holds too little asks for one lease, 0 for never.
     ``answer_limit``: how many requests one link answers in a second at most, 0 for any number."""
 
     lease_duration: float = 15.0
@@ -86,6 +94,7 @@ class Timing:
     announce_refresh: float = ANNOUNCE_REFRESH
     probe_wait: float = PROBE_WAIT
     answer_limit: int = ANSWER_LIMIT
+    rebalance: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
@@ -119,6 +128,8 @@ class Timing:
             raise ConfigurationError(
                 f"--answer-limit {self.answer_limit}: must be from {MIN_ANSWER_LIMIT} to {MAX_ANSWER_LIMIT} a second, or 0 for no limit"
             )
+        if self.rebalance != 0 and self.rebalance < 1:
+            raise ConfigurationError(f"--rebalance {self.rebalance:g}s: must be at least 1s, or 0s for no rebalancing")
         if self.announce_refresh != 0 and not MIN_REFRESH <= self.announce_refresh < math.inf:
             raise ConfigurationError(
                 f"--announce-refresh {self.announce_refresh:g}s: must be at least {MIN_REFRESH:g}s, or 0s for no refresh; "

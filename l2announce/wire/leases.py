@@ -1,5 +1,7 @@
 """coordination.k8s.io/v1 Leases <-> the Lease of model/, and how a LeaseWrite changes one."""
 
+from dataclasses import replace
+
 import msgspec
 
 from l2announce.model.lease import Lease, LeaseWrite, Verb
@@ -46,6 +48,8 @@ def lease_after(write: LeaseWrite, now: str, resource_version: str) -> Lease:
     A holder that acquires its own lease again resumes it: acquire time and transitions stay.
     """
     base = write.base
+    if write.verb is Verb.ANNOTATE and base is not None:
+        return replace(base, resource_version=resource_version, annotations=write.annotations)
     released = write.verb is Verb.RELEASE
     resumed = base is not None and base.holder_identity == write.holder_identity
     transitions = 0

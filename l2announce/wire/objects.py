@@ -22,6 +22,10 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 TRAFFIC_POLICIES = ("Cluster", "Local")
+CONDITION_STATUSES = ("True", "False", "Unknown")
+READY = "Ready"
+NETWORK_UNAVAILABLE = "NetworkUnavailable"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -51,14 +55,30 @@ class Decoded(Generic[_T]):
 
 
 def decode_node(node: schema.Node) -> Decoded[model.Node]:
-    """The labels of a Node and its internal and external addresses; what is no IP address among them, as clouds may write, is skipped."""
+    """The labels of a Node, its health, and its internal and external addresses; what is no IP address among them, as clouds may write, is
+    skipped. Of the conditions only what is decided on is kept, so that heartbeats, which change their times, make no difference; one that
+    is neither True, False nor Unknown is a problem, and left out.
+    """
     key = _key("Node", node.metadata)
+    status, spec = node.status or schema.NodeStatus(), node.spec or schema.NodeSpec()
+    problems: list[FieldProblem] = []
+    conditions = _conditions(status, problems)
     addresses: list[Address] = []
-    for entry in (node.status or schema.NodeStatus()).addresses or ():
+    for entry in status.addresses or ():
         if entry.type in ("InternalIP", "ExternalIP"):
             with contextlib.suppress(ValueError):
                 addresses.append(ip_address(entry.address))
-    return Decoded(key, model.Node(key.name, node.metadata.labels or {}, tuple(dict.fromkeys(addresses))))
+    value = model.Node(
+        key.name,
+        node.metadata.labels or {},
+        tuple(dict.fromkeys(addresses)),
+        ready=conditions.get(READY, ""),
+        network_unavailable=conditions.get(NETWORK_UNAVAILABLE) == "True",
+        out_of_service=any(taint.key == OUT_OF_SERVICE_TAINT for taint in spec.taints or ()),
+        unschedulable=bool(spec.unschedulable),
+        deleting=node.metadata.deletion_timestamp is not None,
+    )
+    return Decoded(key, value, tuple(problems))
 
 
 def decode_service(service: schema.Service) -> Decoded[model.Service]:
@@ -199,6 +219,20 @@ def _key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta) -> ObjectKey
                 ("metadata", "namespace"), "BadName", f"{namespace!r} is not a namespace; use lower-case letters, digits and '-'"
             )
     return ObjectKey(kind, namespace, name)
+
+
+def _conditions(status: schema.NodeStatus, problems: list[FieldProblem]) -> dict[str, str]:
+    """The statuses of the conditions that are decided on."""
+    found = {}
+    for position, condition in enumerate(status.conditions or ()):
+        if condition.type in (READY, NETWORK_UNAVAILABLE):
+            if condition.status in CONDITION_STATUSES:
+                found[condition.type] = condition.status
+            else:
+                path = ("status", "conditions", position, "status")
+                message = f"{condition.status!r} is not known, so the condition has no effect; write {' or '.join(CONDITION_STATUSES)}"
+                problems.append(FieldProblem(path, "BadValue", message))
+    return found
 
 
 def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tuple[Address, ...]:

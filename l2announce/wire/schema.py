@@ -30,6 +30,7 @@ class ObjectMeta(_Struct, frozen=True):
     resource_version: str | None = None
     generation: int | None = None
     uid: str | None = None
+    deletion_timestamp: str | None = None
 
 
 class NodeAddress(_Struct, frozen=True):
@@ -37,14 +38,30 @@ class NodeAddress(_Struct, frozen=True):
     address: str = ""
 
 
+class NodeCondition(_Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
 class NodeStatus(_Struct, frozen=True):
     addresses: list[NodeAddress] | None = None
+    conditions: list[NodeCondition] | None = None
+
+
+class Taint(_Struct, frozen=True):
+    key: str = ""
+
+
+class NodeSpec(_Struct, frozen=True):
+    unschedulable: bool | None = None
+    taints: list[Taint] | None = None
 
 
 class Node(_Struct, frozen=True):
     """core/v1 Node."""
 
     metadata: ObjectMeta = ObjectMeta()
+    spec: NodeSpec | None = None
     status: NodeStatus | None = None
 
 

@@ -19,6 +19,7 @@ from l2announce.control.controller import Controller
 from l2announce.control.ports import Cluster, LeasesListed, LeaseStore
 from l2announce.model.address import Address
 from l2announce.model.claim import ClaimSet
+from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.lease import LeaseWrite, Written
 from l2announce.model.link import Device, Link
 from l2announce.model.report import Report
@@ -85,10 +86,10 @@ class Ledger:
 class ApiNode:
     """One node. Every failure of a part is the failure of ``run``, as it ends the agent."""
 
-    def __init__(self, name: str, timing: Timing, ledger: Ledger) -> None:
+    def __init__(self, name: str, timing: Timing, ledger: Ledger, eligibility: EligibilitySettings) -> None:
         self._name = name
         self._ledger = ledger
-        self._controller = Controller(name, timing, time.monotonic())
+        self._controller = Controller(name, timing, time.monotonic(), eligibility=eligibility)
         self._applied = -1
         self._timer: asyncio.TimerHandle | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -184,14 +185,18 @@ class Nodes:
 
 
 @asynccontextmanager
-async def running(kubeconfigs: dict[str, Path], timing: Timing) -> AsyncIterator[Nodes]:
+async def running(
+    kubeconfigs: dict[str, Path],
+    timing: Timing,
+    eligibility: EligibilitySettings = EligibilitySettings(),  # noqa: B008 - frozen
+) -> AsyncIterator[Nodes]:
     """A node for each kubeconfig. At the end it is checked that they all still run, and that two never held."""
     nodes = Nodes(Ledger())
 
     async def run(name: str, kubeconfig: Path) -> None:
         async with AsyncExitStack() as stack:
             settings = Settings(name, timing, kubeconfig=kubeconfig)
-            node = ApiNode(name, timing, nodes.ledger)
+            node = ApiNode(name, timing, nodes.ledger, eligibility)
             stack.callback(node.halt)
             cluster, leases = await stack.enter_async_context(open_cluster(settings))
             await node.run(cluster, leases)

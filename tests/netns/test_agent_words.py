@@ -134,6 +134,29 @@ def test_who_tells_whose_an_address_is(cluster: Cluster) -> None:
     assert unknown.stderr == f"l2announce: 192.0.2.1: no Service has this address, as far as node {holder} knows\n"
 
 
+def test_explain_has_a_reason_for_every_node(cluster: Cluster) -> None:
+    holder = cluster.wait_holder(WEB)
+    other = "n2" if holder == "n1" else "n1"
+    cluster.write("nodes.yaml", *(node_object(name) for name in ("n1", "n2", "n9")))
+    cluster.wait_status(other, lambda status: any(each.service == WEB for each in status.services), "to see the nodes")
+    here, there = (("--state-socket", str(cluster.agents[node].socket)) for node in (holder, other))
+
+    def reasons(*where: str) -> dict[str, str]:
+        printed = cluster.command("explain", WEB, *where).stdout
+        return {name: row[0] for name, row in rows(printed[printed.index("NODE") :], "NODE").items() if name.startswith("n")}
+
+    wait_until(lambda: "n9" in reasons(*here), PATIENCE, "the third Node to be seen")
+    assert reasons(*here) == {holder: "Announces", other: f"HeldBy={holder}", "n9": f"HeldBy={holder}"}
+    wait_until(lambda: reasons(*there) == reasons(*here), PATIENCE, "both agents to tell the same")
+    for address, key, reason in ((LONELY, LONELY_SERVICE, "NoPolicy"), (FOREIGN, FOREIGN_SERVICE, "Class")):
+        nobody = cluster.command("explain", key, "--address", address, *here, check=False)
+        assert nobody.returncode == 1
+        assert nobody.stdout.count(f"  {reason}  ") == 3, "one for each node"
+    nothing = cluster.command("explain", "shop/none", *here, check=False)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr == f"l2announce: shop/none: no such Service, as far as node {holder} knows\n"
+
+
 def test_a_dead_holders_name_is_not_told_as_if_it_served(cluster: Cluster) -> None:
     """When its lease has run out and nobody may take over, nobody holds the address."""
     holder = cluster.wait_holder(WEB)

@@ -58,8 +58,19 @@ policies = st.builds(
     external_ips=st.booleans(),
     load_balancer_ips=st.booleans(),
 )
-endpoints = st.builds(Endpoint, st.sampled_from(NAMES), st.sampled_from((None, "n1", "n2")), st.booleans())
-nodes = st.builds(Node, st.sampled_from(("n1", "n2", "n3")), labels)
+endpoints = st.builds(
+    Endpoint, st.sampled_from(NAMES), st.sampled_from((None, "n1", "n2")), st.booleans(), st.booleans(), terminating=st.booleans()
+)
+nodes = st.builds(
+    Node,
+    st.sampled_from(("n1", "n2", "n3")),
+    labels,
+    ready=st.sampled_from(("", "True", "False", "Unknown")),
+    network_unavailable=st.booleans(),
+    out_of_service=st.booleans(),
+    unschedulable=st.booleans(),
+    deleting=st.booleans(),
+)
 devices = st.builds(
     Device,
     st.integers(1, 9),

@@ -44,10 +44,20 @@ class Store:
         current = self.leases.get(write.name)
         if (current and current.resource_version) != (write.base and write.base.resource_version):
             return Conflict(current)
+        if write.verb is Verb.ANNOTATE and current is not None:
+            return Written(self.put(replace(current, annotations=write.annotations)))
         transitions = 0
         if current is not None:
             transitions = current.lease_transitions + (write.verb is Verb.ACQUIRE and current.holder_identity != write.holder_identity)
-        return Written(self.put(Lease(write.name, write.holder_identity, write.lease_duration, "", lease_transitions=transitions)))
+        lease = Lease(
+            write.name,
+            write.holder_identity,
+            write.lease_duration,
+            "",
+            lease_transitions=transitions,
+            annotations=write.annotations,
+        )
+        return Written(self.put(lease))
 
     def put(self, lease: Lease) -> Lease:
         """Store ``lease`` under a new version, asked by nobody: also what a stranger's edit does."""

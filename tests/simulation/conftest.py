@@ -1,4 +1,7 @@
-"""Which runs: ``SIM_SEED=17`` repeats one run, ``SIM_RUNS=10`` makes ten times as many, ``SIM_FIRST=100000`` starts at another seed."""
+"""Which runs: ``SIM_SEED=17`` repeats one run, ``SIM_RUNS=10`` makes ten times as many, ``SIM_FIRST=100000`` starts at another seed.
+
+The order of sets of texts is part of a run: repeat one with the ``PYTHONHASHSEED`` that `make unit` sets, 0.
+"""
 
 import os
 from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ from typing import Protocol
 from l2announce.control.election import LeaseElector
 from l2announce.model.address import NEVER, Address, Instant
 from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
-from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
+from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
 from l2announce.model.link import Link
 from l2announce.model.report import Report
 from l2announce.model.timing import GATE_TIMEOUT, Timing
@@ -314,6 +314,8 @@ class Node:
 
         def done(outcome: WriteOutcome) -> None:
             assert self.candidate is not None
+            if write.verb is Verb.ANNOTATE:  # the watch tells what came of it
+                return
             if isinstance(outcome, Written):
                 self.candidate.write_succeeded(outcome.lease, sent_at, self._now())
             else:

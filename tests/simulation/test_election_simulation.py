@@ -7,7 +7,7 @@ E3, one holder for Services that share an address, holds because they share one 
 import pytest
 
 from l2announce.control.election import LeaseElector, State
-from l2announce.model.address import Instant
+from l2announce.model.address import NEVER, Instant
 from l2announce.model.lease import Lease
 from l2announce.model.timing import FENCE, GATE_TIMEOUT, Timing
 from tests.simulation.conftest import Seeds
@@ -142,14 +142,19 @@ class TestE2:
             assert 0.0 < dark(world, since) < 0.2, f"seed {seed}"
 
     def test_frozen_control(self, seeds: Seeds) -> None:
-        """The responder of a frozen control process answers until its deadline; somebody else does after the lease duration."""
+        """The responder of a frozen control process answers until its deadline; somebody else does after the lease duration. A process
+        that was frozen between a renewal and its acknowledgement has told its responder of the one before."""
+        late = []
         for seed in seeds(150):
             world, holder = calm(seed)
             holder.freeze(2 * world.timing.lease_duration, control=True, responder=False)
             since = world.queue.now
             world.run(4 * world.timing.lease_duration)
-            assert dark(world, since) <= (1.0 - FENCE) * world.timing.lease_duration + 0.2, f"seed {seed}"
+            usual = (1.0 - FENCE) * world.timing.lease_duration + 0.2
+            assert dark(world, since) <= usual + world.timing.renew_deadline, f"seed {seed}"
+            late += [seed] if dark(world, since) > usual else []
             assert not overlaps(world), overlaps(world)
+        assert len(late) <= 3, late
 
     def test_control_restart_is_not_noticed(self, seeds: Seeds) -> None:
         """Killed and back within the deadline's reserve, under the same identity: the responder goes on, so does the lease."""
@@ -263,8 +268,8 @@ class Trusting(LeaseElector):
 class Rash(LeaseElector):
     """Wrong: releases before the datapath has stopped."""
 
-    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0) -> None:
-        super().set_eligible(eligible, now, patience)
+    def set_eligible(self, eligible: bool, now: Instant, patience: float = 0.0, not_before: Instant = NEVER) -> None:
+        super().set_eligible(eligible, now, patience, not_before)
         if self.wants_withdrawal:
             self.withdrawn(now)
 

@@ -3,19 +3,19 @@
 A failure names its seed; ``SIM_SEED=<seed>`` repeats that run alone, ``SIM_RUNS=20`` makes twenty times as many (see conftest.py).
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from l2announce.control.controller import Controller
+from l2announce.control.groups import lease_name
 from l2announce.model.address import Instant
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.timing import GATE_TIMEOUT
 from tests.simulation.conftest import Seeds
 from tests.simulation.node import HEARTBEAT
-from tests.simulation.whole import MakeController, WholeNode, WholeStorm, WholeWorld
+from tests.simulation.whole import SERVICES, MakeController, WholeNode, WholeStorm, WholeWorld
 from tests.simulation.world import Plan, excess_writes, overlaps
 
 
@@ -89,6 +89,25 @@ def test_e2_planned_stop(seeds: Seeds) -> None:
         assert not overlaps(world), overlaps(world)
 
 
+def test_an_ill_holder_hands_over_and_is_not_missed(seeds: Seeds) -> None:
+    """Then all are ill: whoever holds goes on."""
+    for seed in seeds(20):
+        world, name, holder = calm(seed)
+        nodes = world.full.nodes
+        world.change(replace(world.full, nodes={**nodes, holder.name: replace(nodes[holder.name], out_of_service=True)}))
+        since = world.queue.now
+        world.run(world.timing.lease_duration)
+        heir = world.holder(name)
+        assert heir not in (None, holder.name), f"seed {seed}"
+        assert answering(world, name) == [heir], f"seed {seed}"
+        assert dark(world, name, since) < 2.0, f"seed {seed}"
+        world.change(replace(world.full, nodes={key: replace(node, out_of_service=True) for key, node in nodes.items()}))
+        since = world.queue.now
+        world.run(world.timing.lease_duration)
+        assert (world.holder(name), dark(world, name, since)) == (heir, 0.0), f"seed {seed}"
+        assert not overlaps(world), overlaps(world)
+
+
 def test_a_restart_of_control_is_not_noticed(seeds: Seeds) -> None:
     """The responder is adopted: no gap, no other holder, whatever its generation was."""
     for seed in seeds(40):
@@ -103,9 +122,16 @@ def test_a_restart_of_control_is_not_noticed(seeds: Seeds) -> None:
         assert answering(world, name) == [holder.name], f"seed {seed}"
 
 
-def test_e3_services_that_share_an_address_have_one_lease() -> None:
-    world, _, _ = calm(3)
-    assert set(world.store.leases) == set(world.addresses)
+def test_e3_services_that_share_an_address_have_one_holder(seeds: Seeds) -> None:
+    """Also by their leases: those of the others follow the one that decides."""
+    for seed in seeds(20):
+        world, _, holder = calm(seed)
+        decides, follows = (lease_name(service, "dot") for service in SERVICES[1:])
+        assert world.holder(decides) == world.holder(follows) != ""
+        holder.kill_responder()
+        holder.kill_control()
+        world.run(3 * world.timing.lease_duration)
+        assert world.holder(decides) == world.holder(follows) != ""
 
 
 def test_e4_a_hung_responder_loses_its_leases(seeds: Seeds) -> None:
@@ -139,17 +165,22 @@ class Unconfirmed(Controller):
 class Unfenced(Controller):
     """Wrong: claims last longer than the right to them."""
 
-    def claims(self) -> Iterable[Claim]:
-        return [replace(claim, deadline=claim.deadline + 0.3 * self.timing.lease_duration) for claim in super().claims()]
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        if (claims := super().claim_set(now)) is None:
+            return None
+        longer = (replace(claim, deadline=claim.deadline + 0.3 * self.timing.lease_duration) for claim in claims.claims)
+        return replace(claims, claims=tuple(longer))
 
 
 class Grasping(Controller):
     """Wrong: believes that its own name in a lease is a right."""
 
-    def claims(self) -> Iterable[Claim]:
-        for name, elector in self.electors.items():
-            if elector.holder == self.node_name:
-                yield from (Claim(wanted.address, wanted.interfaces, self._sent_at + 15.0) for wanted in self.wanted(name))
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        if (claims := super().claim_set(now)) is None:
+            return None
+        named = [name for name, elector in self.electors.items() if elector.holder == self.node_name]
+        wanted = [announcement for name in named for announcement in self.picture.wanted(name)]
+        return replace(claims, claims=tuple(Claim(one.address, one.interfaces, now + 15.0) for one in wanted))
 
 
 @pytest.mark.parametrize("wrong", [Unconfirmed, Unfenced, Grasping])

@@ -10,11 +10,11 @@ from ipaddress import IPv4Address
 
 from l2announce.control.controller import Controller
 from l2announce.control.groups import lease_name
-from l2announce.model.address import BROADCAST_MAC, Instant
+from l2announce.model.address import BROADCAST_MAC, Address, Instant
 from l2announce.model.claim import ClaimSet
-from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable
+from l2announce.model.lease import ANYBODY, DRAIN_PREFIX, MOVE_TO, Conflict, Lease, LeaseWrite, Unreachable
 from l2announce.model.link import Device, Link
-from l2announce.model.objects import AnnouncementPolicy, ClusterState, LabelSelector, NamespacedName, Service
+from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Service
 from l2announce.model.objects import Node as NodeObject
 from l2announce.model.report import Report
 from l2announce.model.timing import Timing
@@ -31,6 +31,8 @@ ASKER = b"\x02\0\0\0\0\x99"
 DEVICE = Device(1, LINK, addresses=(IPv4Address("192.0.2.200"),), has_default_route=True, has_global_unicast_route=True)
 SERVICES = tuple(NamespacedName("shop", name) for name in ("api", "web", "web-tls"))
 """The last two share an address."""
+PARTED = IPv4Address("192.0.2.3")
+"""The last one's, while it does not."""
 
 
 def request(address: IPv4Address) -> bytes:
@@ -75,7 +77,7 @@ class ControllerCandidate:
 
     def next_writes(self, now: Instant) -> Sequence[LeaseWrite]:
         self.controller.handle_timer(now)
-        return self.controller.next_writes(now)
+        return [*self.controller.next_writes(now), *self.controller.next_requests(now)]
 
     def claim_set(self, now: Instant) -> ClaimSet | None:
         claims = self.controller.claim_set(now)
@@ -96,6 +98,7 @@ class WholeNode(Node):
             model.name, world.queue, model.clock, world.network, world.rng, world.answers, lambda name: self._make(name, make_controller)
         )
         self.world = world
+        self._fed_at = 0.0
         self.engine = Responder()
         self.devices: tuple[Device, ...] = (DEVICE,)
         self.mac = bytes((2, 0, 0, 0, 1, int(model.name[1:])))
@@ -118,7 +121,8 @@ class WholeNode(Node):
         if self.control.alive:
             state, devices = self.world.cluster, self.devices
             self._into_control(self._rng.uniform(0.001, 0.1), lambda _, now: self.controller.replace_devices(devices, now))
-            self._into_control(self._rng.uniform(0.001, 0.1), lambda _, now: self.controller.replace_cluster(state, now))
+            self._fed_at = max(self._fed_at, self._queue.now + self._rng.uniform(0.001, 0.1))  # a watch keeps the order
+            self._into_control(self._fed_at - self._queue.now, lambda _, now: self.controller.replace_cluster(state, now))
 
     def start_responder(self) -> None:
         if not self.responder.alive:
@@ -188,6 +192,14 @@ class WholeWorld(World):
         self.whole = [WholeNode(node, self, make_controller) for node in self.nodes]
         self.nodes = list(self.whole)
 
+    @property
+    def watched(self) -> tuple[Address, ...]:
+        return (*super().watched, PARTED)
+
+    @property
+    def lease_count(self) -> int:
+        return len(self.full.services)
+
     def change(self, state: ClusterState) -> None:
         """Users write objects; every node hears of it."""
         self.cluster = state
@@ -198,7 +210,22 @@ class WholeWorld(World):
         super().heal()
         for node in self.whole:
             node.devices = (DEVICE,)
+            self.store.delete(DRAIN_PREFIX + node.name)
         self.change(self.full)
+
+    def move(self, name: str, target: str) -> None:
+        """A user wants a lease that is held to go to a node, or to anybody else."""
+        if (lease := self.store.leases.get(name)) is not None and lease.holder_identity:
+            self.store.put(replace(lease, annotations={**lease.annotations, MOVE_TO: target}))
+
+    def drain(self, node: str) -> None:
+        """A user drains a node."""
+        if DRAIN_PREFIX + node not in self.store.leases:
+            self.store.put(Lease(DRAIN_PREFIX + node, "drain", 1.0, ""))
+
+    def undo_drain(self, node: str) -> None:
+        """And lets it hold leases again."""
+        self.store.delete(DRAIN_PREFIX + node)
 
     def answering(self, address: IPv4Address) -> list[str]:
         """Which engines answer a request for the address at this instant of global time."""
@@ -211,7 +238,9 @@ class WholeStorm(Storm):
     def __init__(self, world: WholeWorld) -> None:
         super().__init__(world)
         self._whole = world
-        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._drop_device, self._ask]
+        self._faults += [self._drop_service, self._drop_policy, self._relabel, self._ail, self._localize, self._drop_device, self._ask]
+        self._faults += [self._part, self._join]
+        self._faults += [self._move, self._move, self._drain]
         self.found: list[str] = []
 
     def _kill_responder(self, node: Node) -> None:
@@ -219,25 +248,63 @@ class WholeStorm(Storm):
         self._whole.later(self._rng.uniform(1.1, 20.0), lambda: self._whole.start(node))
 
     def _ask(self, _: Node) -> None:
-        for name, address in self._whole.addresses.items():
+        for address in self._whole.watched:
             assert isinstance(address, IPv4Address)
             if len(answering := self._whole.answering(address)) > 1:
-                self.found.append(f"seed {self._whole.seed}: {name} answered by {answering} at {self._whole.queue.now}")
+                self.found.append(f"seed {self._whole.seed}: {address} answered by {answering} at {self._whole.queue.now}")
 
     def _for_a_while(self, state: ClusterState) -> None:
         self._whole.change(state)
         self._whole.later(self._duration(), lambda: self._whole.change(self._whole.full))
+
+    def _move(self, node: Node) -> None:
+        self._whole.move(self._rng.choice(list(self._whole.addresses)), self._rng.choice((node.name, ANYBODY, "n9")))
+
+    def _drain(self, node: Node) -> None:
+        self._whole.drain(node.name)
+        self._whole.later(self._duration(), lambda: self._whole.undo_drain(node.name))
 
     def _drop_service(self, _: Node) -> None:
         gone = self._rng.choice((SERVICES[0], SERVICES[2]))
         services = {key: service for key, service in self._whole.full.services.items() if key != gone}
         self._for_a_while(replace(self._whole.full, services=services))
 
+    def _with_addresses(self, key: NamespacedName, *addresses: IPv4Address) -> ClusterState:
+        services = {**self._whole.full.services, key: Service(key, type="LoadBalancer", load_balancer_ips=addresses)}
+        return replace(self._whole.full, services=services)
+
+    def _part(self, _: Node) -> None:
+        """The group of two parts for a while, and is joined again."""
+        self._for_a_while(self._with_addresses(SERVICES[2], PARTED))
+
+    def _join(self, _: Node) -> None:
+        """The Service that is first by name joins the group, or its address does, and it decides for all."""
+        first, shared = self._whole.addresses.values()
+        assert isinstance(first, IPv4Address)
+        assert isinstance(shared, IPv4Address)
+        self._for_a_while(self._with_addresses(SERVICES[0], first, shared))
+
     def _drop_policy(self, _: Node) -> None:
         self._for_a_while(replace(self._whole.full, policies={}))
 
     def _relabel(self, node: Node) -> None:
         self._for_a_while(replace(self._whole.full, nodes={**self._whole.full.nodes, node.name: NodeObject(node.name)}))
+
+    def _ail(self, node: Node) -> None:
+        """Some nodes fall ill: by a condition, which counts later, or by what counts at once."""
+        ill = self._rng.choice((NodeObject("", ready="Unknown"), NodeObject("", out_of_service=True), NodeObject("", deleting=True)))
+        nodes = {
+            name: replace(ill, name=name, labels=known.labels) if name == node.name or self._rng.random() < 0.3 else known
+            for name, known in self._whole.full.nodes.items()
+        }
+        self._for_a_while(replace(self._whole.full, nodes=nodes))
+
+    def _localize(self, node: Node) -> None:
+        """Services become ones that need local endpoints, of which this node has one, and others have some, or none at all."""
+        services = {key: replace(service, external_traffic_policy="Local") for key, service in self._whole.full.services.items()}
+        on = [node.name, *self._rng.sample(list(self._whole.full.nodes), 1)]
+        endpoints = tuple(Endpoint(key, name) for key in services for name in on if self._rng.random() < 0.6)
+        self._for_a_while(replace(self._whole.full, services=services, endpoints=endpoints))
 
     def _drop_device(self, node: Node) -> None:
         assert isinstance(node, WholeNode)

@@ -66,6 +66,16 @@ class World:
         return lambda name: ElectorCandidate(name, self.timing, self.addresses, patience, self.make_elector)
 
     @property
+    def watched(self) -> tuple[Address, ...]:
+        """The addresses that nobody may answer for twice."""
+        return tuple(self.addresses.values())
+
+    @property
+    def lease_count(self) -> int:
+        """How many leases a node may write."""
+        return len(self.addresses)
+
+    @property
     def settling_time(self) -> float:
         """How long, at most, after the last disturbance until somebody answers: lease duration + retry period, on the slowest clock, and
         the slack for what the storms leave behind: slow messages, a watch to list again, a write to time out, the gate to close."""
@@ -241,7 +251,7 @@ def overlaps(world: World) -> list[str]:
     return [
         f"seed {world.seed}: {address} answered by {first.node} [{first.start:.4f}, {first.end:.4f}) and {second.node} "
         f"[{second.start:.4f}, {second.end:.4f}), lease duration {world.timing.lease_duration:g}s"
-        for address in world.addresses.values()
+        for address in world.watched
         for first, second in world.answers.overlaps(address)
     ]
 
@@ -251,8 +261,8 @@ def excess_writes(world: World) -> list[str]:
     found = []
     for node in world.nodes:
         for sent in node.writes_sent:
-            allowed = WRITE_BURST * len(world.addresses)
-            rate = len(world.addresses) / world.timing.retry_period
+            allowed = WRITE_BURST * world.lease_count
+            rate = world.lease_count / world.timing.retry_period
             earned = [instant * rate - count for count, instant in enumerate(sent)]
             # n writes within t seconds: n <= allowed + t * rate, for every pair of a first and a last write
             highest = float("-inf")

@@ -78,7 +78,16 @@ def test_bare_program_and_help_show_every_command(monkeypatch: pytest.MonkeyPatc
         assert run(monkeypatch, *arguments) == 0
         printed = capsys.readouterr()
         assert not printed.err
-        assert set(re.findall(r"^  ([a-z]+)  ", printed.out, re.MULTILINE)) == {"agent", "responder", "status", "who", "replay"}
+        assert set(re.findall(r"^  ([a-z]+)  ", printed.out, re.MULTILINE)) == {
+            "agent",
+            "responder",
+            "status",
+            "who",
+            "explain",
+            "replay",
+            "move",
+            "drain",
+        }
         assert "..." not in printed.out.partition("Commands:")[2], "no help is cut short"
 
 

@@ -10,13 +10,27 @@ import pytest
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
 from l2announce.control.election import State
+from l2announce.control.services import Reason
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
-from l2announce.model.lease import INTERFACES_ANNOTATION, Conflict, Lease, LeaseWrite, Unreachable, Verb
+from l2announce.model.eligibility import EligibilitySettings
+from l2announce.model.lease import (
+    DRAIN_PREFIX,
+    FOLLOWS_ANNOTATION,
+    INTERFACES_ANNOTATION,
+    MOVE_TO,
+    MOVED_FROM,
+    RESERVED_FOR,
+    Conflict,
+    Lease,
+    LeaseWrite,
+    Unreachable,
+    Verb,
+)
 from l2announce.model.link import ConnectedRoute, Device, Link
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, LabelSelector, NamespacedName, Node, Service
 from l2announce.model.report import Report
-from l2announce.model.timing import GATE_TIMEOUT, Timing
+from l2announce.model.timing import GATE_TIMEOUT, START_SPREAD, Timing
 
 A, B = NamespacedName("shop", "a"), NamespacedName("shop", "b")
 LEASE_A, LEASE_B = "cilium-l2announce-shop.a", "cilium-l2announce-shop.b"
@@ -66,7 +80,7 @@ class Bench:
 
     def grant(self, write: LeaseWrite) -> Lease:
         self.version += 1
-        return Lease(write.name, write.holder_identity, write.lease_duration, str(self.version))
+        return Lease(write.name, write.holder_identity, write.lease_duration, str(self.version), annotations=write.annotations)
 
     def settle(self) -> None:
         """Turns until nothing is written any more; the store grants everything, and the watch shows it."""
@@ -126,11 +140,11 @@ def test_devices_before_objects() -> None:
     controller = Controller("n1", Timing(), 0.0)
     controller.replace_devices((DEVICE,), 0.0)
     controller.replace_devices((DEVICE,), 0.0)
-    assert controller.addresses_of(A) == ()
+    assert controller.picture.addresses_of(A) == ()
     controller.replace_cluster(TWO, 0.0)
-    assert controller.addresses_of(A) == (VIP_A,)
-    assert controller.addresses_of(NamespacedName("shop", "z")) == ()
-    assert {wanted.address for wanted in controller.wanted(LEASE_A)} == {VIP_A}
+    assert controller.picture.addresses_of(A) == (VIP_A,)
+    assert controller.picture.addresses_of(NamespacedName("shop", "z")) == ()
+    assert {wanted.address for wanted in controller.picture.wanted(LEASE_A)} == {VIP_A}
 
 
 def test_from_free_leases_to_claims() -> None:
@@ -255,6 +269,89 @@ def test_an_endpoint_that_comes_brings_local_services() -> None:
     assert bench.claimed == {VIP_A}
 
 
+def unhealthy(*names: str) -> ClusterState:
+    """n1 and n2, of which some are not ready."""
+    labels = {"edge": "yes"}
+    return replace(TWO, nodes={name: Node(name, labels, ready="False" if name in names else "True") for name in ("n1", "n2")})
+
+
+def test_a_node_that_stays_unhealthy_stops_then_releases() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1"), bench.now)
+    bench.run(14.5)
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(1.0)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NODE_UNHEALTHY
+    assert bench.sent[-1].claims == ()
+    assert [write.verb for write in bench.writes[-2:]] == [Verb.RELEASE] * 2
+
+
+def test_health_is_woken_for() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1"), bench.now)
+    bench.settle()
+    due = bench.now + 15
+    bench.run(14.9)
+    assert bench.controller.next_timer() == pytest.approx(due)
+
+
+def test_nobody_gives_up_when_all_are_unhealthy() -> None:
+    bench = holding()
+    bench.controller.replace_cluster(unhealthy("n1", "n2"), bench.now)
+    bench.run(30.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_an_unhealthy_node_waits_longer_for_a_free_lease() -> None:
+    taken = {}
+    for state in (unhealthy(), unhealthy("n1")):
+        bench = Bench(state, [Lease(name, "n2", 15.0, "1") for name in (LEASE_A, LEASE_B)])
+        bench.report(LINK, generation=-1)
+        bench.run(4.0)
+        for name in (LEASE_A, LEASE_B):
+            bench.controller.lease_observed(name, Lease(name, "", 1.0, "2"), bench.now)
+        start = bench.now
+        while not bench.look():
+            bench.now += 0.01
+            bench.report(LINK)
+        taken[state.nodes["n1"].ready] = bench.now - start
+    assert taken["True"] < 0.1
+    assert taken["False"] == pytest.approx(Timing().retry_period / 2, abs=0.2), "and it is behind the others in rank"
+
+
+def test_a_route_that_goes_ends_what_must_match_a_subnet() -> None:
+    bench = Bench()
+    bench.controller = Controller("n1", Timing(), bench.now, eligibility=EligibilitySettings(subnet_match="require"))
+    with_route = replace(DEVICE, connected=(ConnectedRoute(ip_network("192.0.2.0/24")),))
+    bench.controller.replace_cluster(TWO, bench.now)
+    bench.controller.replace_devices((with_route,), bench.now)
+    bench.controller.leases_listed((), bench.now)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.controller.replace_devices((DEVICE,), bench.now)
+    bench.look()
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_SUBNET
+    assert bench.sent[-1].claims == ()
+    bench.controller.replace_devices((with_route,), bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is None
+
+
+def test_endpoints_of_a_group_are_elsewhere() -> None:
+    """n2 can serve both Services that share an address, so n1, which serves one, gives them up."""
+    services = {key: replace(service(key, VIP_A), external_traffic_policy="Local") for key in (A, B)}
+    state = replace(unhealthy(), services=services, endpoints=(Endpoint(A, "n1"), Endpoint(B, "n2")))
+    bench = holding(state)
+    bench.run(3.0)
+    assert bench.claimed == {VIP_A}
+    assert bench.controller.picture.selection.refusals == {B: Reason.NO_LOCAL_ENDPOINT}
+    bench.controller.replace_cluster(replace(state, endpoints=(*state.endpoints, Endpoint(A, "n2"))), bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.NO_LOCAL_ENDPOINT
+    bench.run(0.5)
+    assert bench.sent[-1].claims == ()
+
+
 def test_device_gone_and_back() -> None:
     bench = holding()
     bench.controller.replace_devices((), bench.now)
@@ -344,14 +441,14 @@ def test_an_address_that_becomes_guarded_is_withdrawn_and_the_others_stay() -> N
     bench.controller.replace_devices((own,), bench.now)
     bench.look()
     assert bench.claimed == {VIP_A}
-    (problem,) = bench.controller.selection.problems
+    (problem,) = bench.controller.picture.selection.problems
     assert (problem.subject, problem.reason) == (f"service/{B}", "OwnAddress")
     bench.controller.replace_cluster(replace(JOINED, api_servers=frozenset({VIP_A})), bench.now)
     bench.settle()
     bench.run(0.5)
     assert (bench.sent[-1].claims, list(bench.controller.held)) == ((), [])
     bench.controller.replace_cluster(replace(JOINED, nodes={**JOINED.nodes, "n2": Node("n2", addresses=(VIP_A,))}), bench.now)
-    assert [each.reason for each in bench.controller.selection.problems] == ["NodeAddress", "NodeAddress", "OwnAddress"]
+    assert [each.reason for each in bench.controller.picture.selection.problems] == ["NodeAddress", "NodeAddress", "OwnAddress"]
     bench.controller.replace_cluster(JOINED, bench.now)
     bench.controller.replace_devices((DEVICE,), bench.now)
     bench.settle()
@@ -495,20 +592,109 @@ def test_a_joined_group_goes_on_when_the_member_expires() -> None:
     assert [write.name for write in bench.look()] == [LEASE_A]
 
 
-def test_a_group_splits_and_joins() -> None:
+def holders(bench: Bench) -> dict[str, str]:
+    """Lease -> holder, as the last writes left them."""
+    last = {write.name: write for write in bench.writes}
+    return {name: "" if write.verb is Verb.RELEASE else write.holder_identity for name, write in last.items()}
+
+
+def test_a_group_splits_and_joins_without_a_gap() -> None:
+    """The leases of all Services of a group follow the deciding one, so that a split finds its owner there, and a join keeps it."""
     bench = holding(JOINED)
     assert bench.claimed == {VIP_A, VIP_B}
     assert list(bench.controller.held) == [LEASE_A]
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    before = len(bench.sent)
     bench.controller.replace_cluster(TWO, bench.now)
     bench.settle()
-    assert VIP_B not in {claim.address for claim in bench.sent[-2].claims}
-    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(1.0)
     assert set(bench.controller.held) == {LEASE_A, LEASE_B}
     bench.controller.replace_cluster(JOINED, bench.now)
     bench.run(1.0)
     assert list(bench.controller.held) == [LEASE_A]
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    assert all({claim.address for claim in sent.claims} == {VIP_A, VIP_B} for sent in bench.sent[before:])
+
+
+def test_followers_are_renewed_and_released_with_the_deciding_lease() -> None:
+    bench = holding(JOINED)
+    bench.run(20.0)
+    renewals = [write.name for write in bench.writes if write.verb is Verb.RENEW]
+    assert renewals.count(LEASE_A) == renewals.count(LEASE_B) == 4
+    told = {INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:01"}
+    assert all(write.annotations == (told if write.name == LEASE_A else told | {FOLLOWS_ANNOTATION: LEASE_A}) for write in bench.writes)
+    bench.controller.stop(bench.now)
+    bench.run(2.0)
+    assert holders(bench) == {LEASE_A: "", LEASE_B: ""}
+    assert bench.controller.is_stopped
+
+
+def test_a_lost_deciding_lease_takes_its_followers_along() -> None:
+    bench = holding(JOINED)
+    bench.controller.lease_observed(LEASE_A, Lease(LEASE_A, "n2", 15.0, "999"), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert holders(bench)[LEASE_B] == ""
+
+
+def test_the_owner_of_a_member_answers_until_somebody_decides() -> None:
+    """Service a joins b, which this node holds: nothing of b goes silent, nothing of a is answered before its lease is ours."""
+    bench = Bench(cluster(service(B, VIP_B)))
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    before = len(bench.sent)
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B), service(B, VIP_B)), bench.now)
+    (write,) = bench.look()
+    assert (write.verb, write.name) == (Verb.ACQUIRE, LEASE_A)
+    assert {claim.address for claim in bench.controller.claims()} == {VIP_B}
+    bench.controller.write_succeeded(write.name, bench.grant(write), bench.now, bench.now)
+    bench.run(1.0)
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
     assert bench.claimed == {VIP_A, VIP_B}
-    assert (bench.writes[-1].verb, bench.writes[-1].name) == (Verb.RELEASE, LEASE_B)
+    assert all(VIP_B in {claim.address for claim in sent.claims} for sent in bench.sent[before:])
+
+
+def test_the_owner_of_a_member_lets_go_when_another_decides() -> None:
+    bench = Bench(cluster(service(B, VIP_B)), [Lease(LEASE_A, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    assert bench.claimed == {VIP_B}
+    bench.controller.replace_cluster(cluster(service(A, VIP_A, VIP_B), service(B, VIP_B)), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert holders(bench)[LEASE_B] == ""
+
+
+def test_the_owner_of_a_group_adds_nothing_while_a_member_is_anothers() -> None:
+    bench = Bench(cluster(service(A, VIP_A)), [Lease(LEASE_B, "n2", 15.0, "7")])
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    before = len(bench.sent)
+    bench.controller.replace_cluster(JOINED, bench.now)
+    bench.run(1.0)
+    assert bench.claimed == {VIP_A}
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "", 1.0, "8"), bench.now)
+    bench.run(1.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
+    assert all(VIP_A in {claim.address for claim in sent.claims} for sent in bench.sent[before:])
+
+
+def test_a_group_whose_holder_died_waits_for_the_deciding_lease_alone() -> None:
+    """Its followers are renewed at other times; to wait for them too would make the failover longer."""
+    follows = {FOLLOWS_ANNOTATION: LEASE_A}
+    bench = Bench(JOINED, [Lease(LEASE_A, "n2", 15.0, "7"), Lease(LEASE_B, "n2", 15.0, "8", annotations=follows)])
+    bench.report(LINK, generation=-1)
+    started = bench.now
+    bench.run(4.0)
+    bench.controller.lease_observed(LEASE_B, Lease(LEASE_B, "n2", 15.0, "9", annotations=follows), bench.now)
+    bench.run(started + 15.2 - bench.now)
+    assert bench.claimed == {VIP_A, VIP_B}
+    bench.run(6.0)
+    assert holders(bench) == {LEASE_A: "n1", LEASE_B: "n1"}
 
 
 def test_stop_ends_answers_first_then_leases() -> None:
@@ -538,12 +724,13 @@ def test_the_first_in_rank_takes_a_free_lease_first() -> None:
         controller.leases_listed((), 0.0)
         controller.receive_report(Report(-1, 0.0, (LINK,)), 0.0)
         at = 0.0
-        while at < 1.0 and not controller.next_writes(at):
+        while at < 3.0 and not controller.next_writes(at):
             controller.claim_set(at)
-            at = controller.next_timer() or 1.0
+            at = min(controller.next_timer() or 3.0, at + 1.0)
+            controller.receive_report(Report(controller.generation, at, (LINK,)), at)
             controller.handle_timer(at)
         firsts.append(round(at, 3))
-    assert sorted(firsts) == [0.0, 0.05, 0.1]
+    assert sorted(firsts) == [0.0, START_SPREAD + 0.05, START_SPREAD + 0.1]
 
 
 def test_a_lease_seen_before_its_service() -> None:
@@ -672,12 +859,80 @@ def test_a_lease_given_back_and_taken_again_is_not_probed_for() -> None:
 def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
     bench = holding()
     sent = bench.sent[-1]
-    assert (sent.refresh_interval, sent.probe_wait, sent.answer_limit, sent.peers) == (180.0, 0.2, 20_000, frozenset())
+    assert (sent.refresh_interval, sent.probe_wait, sent.answer_limit, sent.peers) == (180.0, 0.2, 20_000, frozenset({MAC}))
     foreign = Lease("other", "n2", 15.0, "7", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:07"})
     bench.controller.lease_observed("other", foreign, bench.now)
     bench.run(1.0)
-    assert bench.sent[-1].peers == {bytes.fromhex("020000000007")}
+    assert bench.sent[-1].peers == {MAC, bytes.fromhex("020000000007")}
     later = Lease("third", "n3", 15.0, "8", annotations={INTERFACES_ANNOTATION: "eth0=02:00:00:00:00:08"})
     bench.controller.leases_listed([bench.grant(write) for write in bench.writes] + [foreign, later], bench.now)
     bench.run(1.0)
-    assert len(bench.sent[-1].peers) == 2
+    assert len(bench.sent[-1].peers) == 3
+
+
+# -- hand-overs
+
+
+def wish(bench: Bench, target: str) -> None:
+    """Somebody writes that this node's lease of A is to go to ``target``."""
+    lease = bench.controller.lease(LEASE_A)
+    assert lease is not None
+    bench.version += 1
+    wished = replace(lease, resource_version=str(bench.version), annotations={**lease.annotations, MOVE_TO: target})
+    bench.controller.lease_observed(LEASE_A, wished, bench.now)
+
+
+def last(bench: Bench, name: str) -> LeaseWrite:
+    return [write for write in bench.writes if write.name == name][-1]
+
+
+def two_nodes() -> Bench:
+    """Holds A and B; n2 is a candidate too."""
+    state = replace(TWO, nodes={name: Node(name, {"edge": "yes"}) for name in ("n1", "n2")})
+    bench = Bench(state)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(4.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    return bench
+
+
+def test_a_lease_that_is_wished_for_is_withdrawn_and_released_with_whom_it_is_for() -> None:
+    bench = two_nodes()
+    wish(bench, "n2")
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.MOVING
+    bench.look()
+    assert bench.claimed == {VIP_B}
+    bench.report(LINK)
+    (write,) = bench.look()
+    bench.controller.write_succeeded(LEASE_A, bench.grant(write), bench.now, bench.now)
+    bench.controller.replace_devices((replace(DEVICE, up=True),), bench.now)
+    bench.controller.responder_lost(bench.now, dead=False)
+    bench.report(LINK)
+    assert bench.look() == [], "it is n2's turn, though the watch has not shown the release yet"
+    assert (last(bench, LEASE_A).verb, last(bench, LEASE_A).annotations) == (Verb.RELEASE, {RESERVED_FOR: "n2"})
+
+
+def test_a_wish_that_cannot_be_granted_is_wiped_off_by_a_renewal() -> None:
+    bench = two_nodes()
+    wish(bench, "n9")
+    bench.run(0.5)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert last(bench, LEASE_A).verb is Verb.RENEW
+    assert MOVE_TO not in last(bench, LEASE_A).annotations
+
+
+def test_a_drained_node_gives_everything_up_and_takes_it_again() -> None:
+    bench = two_nodes()
+    drain = Lease(DRAIN_PREFIX + "n1", "admin", 3600.0, "1")
+    bench.controller.lease_observed(drain.name, drain, bench.now)
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.DRAINED
+    bench.run(1.0)
+    assert bench.claimed == set()
+    assert last(bench, LEASE_A).annotations == {MOVED_FROM: "n1"}
+    bench.controller.lease_observed(drain.name, None, bench.now)
+    bench.run(4.0)
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert bench.controller.next_requests(bench.now) == []
+    bench.controller.stop(bench.now)
+    assert bench.controller.next_requests(bench.now) == []

@@ -95,6 +95,41 @@ def test_addresses_of_a_node() -> None:
     assert decoded({**raw, "status": {}}).value == decoded({**raw, "status": None}).value == model.Node("n1")
 
 
+def node(**parts: Any) -> Decoded[Value]:
+    metadata = {"name": "n1", **parts.pop("metadata", {})}
+    return decoded({"apiVersion": "v1", "kind": "Node", "metadata": metadata, **parts})
+
+
+def test_health_of_a_node() -> None:
+    conditions = [
+        {"type": "MemoryPressure", "status": "perhaps"},
+        {"type": "NetworkUnavailable", "status": "True"},
+        {"type": "Ready", "status": "False", "lastHeartbeatTime": "2026-11-23T06:58:02Z", "reason": "KubeletNotReady"},
+    ]
+    assert node(status={"conditions": conditions}).value == model.Node("n1", ready="False", network_unavailable=True)
+    assert node(status={"conditions": [{"type": "NetworkUnavailable", "status": "Unknown"}]}).value == model.Node("n1")
+    taints = [{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}, {"effect": "NoSchedule"}]
+    assert node(spec={"taints": taints, "unschedulable": True}).value == model.Node("n1", out_of_service=True, unschedulable=True)
+    assert node(spec={"taints": [{"key": "node.kubernetes.io/unreachable"}]}).value == model.Node("n1")
+    assert node(metadata={"deletionTimestamp": "2026-11-23T06:58:02Z"}).value == model.Node("n1", deleting=True)
+
+
+def test_a_heartbeat_makes_no_difference() -> None:
+    def at(minute: int) -> Decoded[Value]:
+        return node(status={"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": f"2026-11-23T06:{minute}:00Z"}]})
+
+    assert at(10) == at(20)
+
+
+@pytest.mark.parametrize("condition", ["Ready", "NetworkUnavailable"])
+def test_a_status_of_a_condition_that_is_not_known(condition: str) -> None:
+    found = node(status={"conditions": [{"type": "Other"}, {"type": condition, "status": "yes"}]})
+    assert found.value == model.Node("n1")
+    (problem,) = found.problems
+    assert (problem.field, problem.reason) == ("status.conditions[1].status", "BadValue")
+    assert problem.message == "'yes' is not known, so the condition has no effect; write True or False or Unknown"
+
+
 def test_node_ignores_a_namespace() -> None:
     raw = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "namespace": "Not A Namespace", "labels": None}}
     assert decoded(raw).key == ObjectKey("Node", "", "n1")

@@ -105,7 +105,8 @@ def test_annotation_problems() -> None:
 
 
 def test_locally_served() -> None:
-    here, there, anywhere, down, draining = (NamespacedName("shop", name) for name in ("here", "there", "anywhere", "down", "draining"))
+    names = ("here", "there", "anywhere", "down", "draining", "failing")
+    here, there, anywhere, down, draining, failing = (NamespacedName("shop", name) for name in names)
     endpoints = (
         Endpoint(here, "n1"),
         Endpoint(here, "n1", ready=False),
@@ -113,6 +114,7 @@ def test_locally_served() -> None:
         Endpoint(anywhere, None),
         Endpoint(down, "n1", ready=False),
         Endpoint(draining, "n1", ready=False, serving=True, terminating=True),
+        Endpoint(failing, "n1", ready=False, serving=False, terminating=True),
     )
-    assert locally_served(endpoints, "n1") == {here, anywhere}
+    assert locally_served(endpoints, "n1") == {here, anywhere, draining}
     assert locally_served(endpoints, "n2") == {there, anywhere}

@@ -30,6 +30,12 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "announce-refresh": ("1m", "90s", "0"),
     "probe-wait": ("1s", "300ms", "0"),
     "answer-limit": ("100", "2000", "0"),
+    "node-grace": ("1s", "20s", "0"),
+    "on-cordon": ("withdraw", "keep", "withdraw"),
+    "on-exclude-label": ("withdraw", "keep", "withdraw"),
+    "on-no-endpoints": ("keep", "withdraw", "keep"),
+    "subnet-match": ("require", "prefer", "off"),
+    "rebalance": ("1m", "90s", "0"),
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
@@ -118,13 +124,19 @@ def of(asked: Settings, key: str) -> object:
         "announce-refresh": asked.timing.announce_refresh,
         "probe-wait": asked.timing.probe_wait,
         "answer-limit": asked.timing.answer_limit,
+        "node-grace": asked.eligibility.node_grace,
+        "on-cordon": asked.eligibility.on_cordon,
+        "on-exclude-label": asked.eligibility.on_exclude_label,
+        "on-no-endpoints": asked.eligibility.on_no_endpoints,
+        "subnet-match": asked.eligibility.subnet_match,
+        "rebalance": asked.timing.rebalance,
     }
     return known[key] if key in known else getattr(asked, key.replace("-", "_"))
 
 
 def held(key: str, text: str) -> object:
     """What Settings hold for a text from any place."""
-    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait"}:
+    if key in {"lease-duration", "lease-renew-deadline", "lease-retry-period", "announce-refresh", "probe-wait", "node-grace", "rebalance"}:
         return parse_duration(text, key)
     if key == "answer-limit":
         return int(text)
@@ -175,12 +187,19 @@ def test_more_devices_repeat_the_flag_or_are_separated_by_blanks(program: Progra
     assert program.settings(*needed()).devices == ("^eth0$", "^eth1$")
 
 
+def test_off_is_a_word_in_the_file(program: Program) -> None:
+    """To YAML it is a boolean."""
+    assert program.settings(*needed(), "--config", program.config("subnet-match: off")).eligibility.subnet_match == "off"
+    assert program.run(*needed(), "--config", program.config("subnet-match: on")) == 2
+
+
 def test_an_empty_file_changes_nothing_but_is_refused_by_name(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(*needed(), "--config", program.config("")) == 2
     assert "must be a mapping" in capsys.readouterr().err
 
 
 BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
+    "node-grace": [("10m1s", ("601s", "from 0s", "600s")), ("-1s", ("'-1s'", "not a duration"))],
     "lease-duration": [
         ("15", ("'15'", "not a duration", "such as 15s")),
         ("", ("''", "not a duration")),
@@ -206,6 +225,7 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
         ("0s", ("0s", "above 0s")),
         ("4.2s", ("4.2s", "1.2 times it", "renew deadline 5s", "lower --lease-retry-period")),
     ],
+    "rebalance": [("500ms", ("--rebalance 0.5s", "at least 1s", "0s for no rebalancing")), ("x", ("--rebalance 'x'", "not a duration"))],
     "answer-limit": [
         ("99", ("--answer-limit 99", "from 100", "0 for no limit")),
         ("-1", ("'-1'", "not a number")),

@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from l2announce.agent.status import node_status, serve_status
+from l2announce.agent.serve import serve_state
+from l2announce.agent.status import node_status
 from l2announce.cli.ask import ask_agent
+from l2announce.cli.reasons import REASONS, Meaning
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
 from l2announce.control.services import Reason
@@ -49,7 +51,7 @@ def controller(state: ClusterState = STATE, leases: Iterable[Lease] = (), *links
 def holding(state: ClusterState = STATE) -> Controller:
     """One that has won every lease it wanted."""
     made = controller(state)
-    for write in made.next_writes(NOW):
+    for write in made.next_writes(NOW + 0.5):
         lease = Lease(write.name, "n1", 15.0, "1", "2026-01-01T00:00:00Z", annotations=write.annotations)
         made.write_succeeded(write.name, lease, NOW, NOW)
         made.lease_observed(write.name, lease, NOW)
@@ -159,7 +161,7 @@ def test_the_socket_hands_the_document_out_to_its_owner_alone(tmp_path: Path) ->
     document = node_status(holding(), {}, NOW)
 
     async def ask() -> NodeStatus:
-        async with await serve_status(path, lambda: document):
+        async with await serve_state(path, lambda question: document if question == "status" else None):
             return await asyncio.to_thread(ask_agent, path)
 
     assert asyncio.run(ask()) == document
@@ -169,7 +171,7 @@ def test_the_socket_hands_the_document_out_to_its_owner_alone(tmp_path: Path) ->
 
 def test_a_place_where_nothing_can_listen_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"--state-socket .*: cannot listen there: .+"):
-        asyncio.run(serve_status(tmp_path / ("x" * 120), lambda: node_status(holding(), {}, NOW)))
+        asyncio.run(serve_state(tmp_path / ("x" * 120), lambda _: node_status(holding(), {}, NOW)))
 
 
 @pytest.mark.parametrize("octets", [b"", b"{}", b"hello"])
@@ -177,7 +179,8 @@ def test_an_answer_that_is_no_agents_is_named(tmp_path: Path, octets: bytes) -> 
     path = tmp_path / "other.sock"
 
     async def ask() -> None:
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
             writer.write(octets)
             writer.close()
 
@@ -214,11 +217,10 @@ def test_the_document_survives_its_way_as_json() -> None:
 
 
 def test_the_table_of_reasons_is_complete() -> None:
-    """docs/operations.md explains every reason that status can give, and no other."""
+    """Every word that status and explain can give has its meaning, and docs/operations.md says the same."""
+    words = {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing", "Announces", "Unknown", "Conflict"}
+    assert set(REASONS) == words
     section = OPERATIONS.read_text().partition("<!-- reasons -->")[2].partition("<!-- end of reasons -->")[0]
-    told = set(re.findall(r"^\| `([A-Za-z]+)", section, re.MULTILINE))
-    assert told == {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing"}
-    for row in section.strip().splitlines()[2:]:
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert len(cells) == 3
-        assert all(cells)
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section.strip().splitlines()[2:]]
+    told = {re.sub(r"[`=].*", "", word.strip("`")): Meaning(*cells) for word, *cells in rows}
+    assert told == REASONS

@@ -1,0 +1,1 @@
+"""Random faults against live agents, from a seed, judged by what a client saw: see docs/chaos.md."""

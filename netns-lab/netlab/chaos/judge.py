@@ -1,0 +1,124 @@
+"""What a client saw, held against what was promised. Pure: values in, values out; times are nanoseconds since the epoch.
+
+Promised are: no two nodes answer one ask; who answers holds the lease; nobody answers again after another did, without having won the lease
+anew; and after the last thing that was done, somebody answers within the bound.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from netlab.analysis import CLOCK_GRAIN, holders_around
+
+NANO = 1_000_000_000
+SILENT = 250_000_000
+"""A gap that is worth telling: longer than a busy machine's own hiccups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something that was done, from its begin to its end. ``excuses``: for these addresses the promises are suspended meanwhile, and for as
+    long after it as a watch takes."""
+
+    label: str
+    begin: int
+    end: int
+    excuses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer that the client received: when, to which of its asks, and by which node."""
+
+    time: int
+    ask: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken promise."""
+
+    time: int
+    address: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time without an answer."""
+
+    address: str
+    begin: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return (self.end - self.begin) / NANO
+
+
+EXCUSED_AFTER = NANO
+"""How long an excuse goes on after its end: until every node has seen the change."""
+
+
+def is_excused(spans: Iterable[Span], address: str, begin: int, end: int) -> bool:
+    """Whether a stretch touches an excuse for the address."""
+    return any(address in span.excuses and begin <= span.end + EXCUSED_AFTER and end >= span.begin for span in spans)
+
+
+def find_doubles(address: str, answers: Sequence[Answered], holders: Sequence[tuple[int, str]], spans: Sequence[Span]) -> list[Violation]:
+    """Asks that two nodes answered, answers of nodes that did not hold the lease, and answers of one that was superseded."""
+    found = []
+    by_ask: dict[int, str] = {}
+    speaker: tuple[int, str] | None = None
+    for one in answers:
+        if is_excused(spans, address, one.time, one.time):
+            speaker = None
+            continue
+        first = by_ask.setdefault(one.ask, one.node)
+        if first != one.node:
+            found.append(Violation(one.time, address, f"one ask answered by {first} and by {one.node}"))
+        if one.node not in holders_around(holders, one.time):
+            held = " or ".join(sorted(name or "nobody" for name in holders_around(holders, one.time)))
+            found.append(Violation(one.time, address, f"answered by {one.node} while the lease is held by {held}"))
+        elif speaker is not None and speaker[1] != one.node and not _won(holders, one.node, speaker[0], one.time):
+            found.append(Violation(one.time, address, f"{one.node} answers again after {speaker[1]}, without the lease anew"))
+        speaker = one.time, one.node
+    return found
+
+
+def _won(holders: Sequence[tuple[int, str]], node: str, after: int, before: int) -> bool:
+    return any(holder == node and after - CLOCK_GRAIN <= time <= before + CLOCK_GRAIN for time, holder in holders)
+
+
+def find_gaps(address: str, answers: Sequence[Answered], start: int, end: int) -> list[Gap]:
+    """The times above SILENT without an answer."""
+    times = [start, *(one.time for one in answers), end]
+    return [Gap(address, before, after) for before, after in pairwise(times) if after - before > SILENT]
+
+
+def too_long(gap: Gap, spans: Sequence[Span], bound: float) -> bool:
+    """Whether somebody should have answered: longer than the bound after the last thing that was begun or ended within the gap."""
+    done = [at for span in spans for at in (span.begin, span.end) if gap.begin <= at <= gap.end]
+    since = max(done, default=gap.begin)
+    return (gap.end - since) / NANO > bound and not is_excused(spans, gap.address, gap.begin, gap.end)
+
+
+def recoveries(spans: Sequence[Span], gaps: Sequence[Gap], after: float) -> dict[str, list[float]]:
+    """For each label the seconds that each of its faults left an address without an answer: the longest gap that began from its begin
+    until ``after`` seconds after its end, and before the next one began; 0 where there was none."""
+    found: dict[str, list[float]] = {}
+    begins = sorted(span.begin for span in spans)
+    for span in spans:
+        following = min((begin for begin in begins if begin > span.begin), default=span.end + round(after * NANO))
+        until = min(following, span.end + round(after * NANO))
+        hit = [gap.seconds for gap in gaps if span.begin - SILENT <= gap.begin <= until]
+        found.setdefault(span.label, []).append(max(hit, default=0.0))
+    return found
+
+
+def answered(log: Iterable[tuple[int, int, str]], nodes: Callable[[str], str] | Mapping[str, str]) -> list[Answered]:
+    """The prober's answers with the names of the nodes in place of their MACs, in order of time."""
+    name = nodes.get if isinstance(nodes, Mapping) else nodes
+    return sorted((Answered(time, ask, name(mac) or mac) for time, ask, mac in log), key=lambda one: one.time)
