@@ -17,5 +17,5 @@ lab-shell: setup tools ## A shell inside the lab, which stays up; tells what to 
 lab-down: setup ## Remove the lab that stays up, and all that a killed lab left
 	@$(NETLAB) down
 
-chaos: setup tools ## Random faults on live agents, judged by what a client saw: five minutes (SEED=n for the same again, MINUTES=m, ROUND=r)
-	@PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND),--round $(ROUND))
+chaos: setup tools ## Random faults on live agents, judged by what a client saw: five minutes (SEED=n, MINUTES=m, ROUND=r, CLUSTER=kubernetes)
+	@PYTHONPATH=netns-lab PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m netlab.chaos --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND),--round $(ROUND))

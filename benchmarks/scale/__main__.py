@@ -20,7 +20,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness.report import machine
-from benchmarks.scale.cases import HELD, MANY, MANY_NODES, measure_large, measure_reaction, measure_requests
+from benchmarks.scale.cases import (
+    HELD,
+    MANY,
+    MANY_NODES,
+    measure_election,
+    measure_hand_over,
+    measure_large,
+    measure_reaction,
+    measure_requests,
+)
+from benchmarks.scale.plans import measure_plan
 from benchmarks.scale.results import Case, Goal, judge
 
 OUT = REPOSITORY / "benchmarks" / "out" / "scale.json"
@@ -32,11 +42,21 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
     if quick:
         yield "requests 3 30", partial(measure_requests, agents=3, services=30, idle=10.0)
         yield "reaction", partial(measure_reaction, agents=3, services=30, samples=30)
+        yield "hand-over", partial(measure_hand_over, agents=3, services=30, samples=30)
+        yield "election 3 100", partial(measure_election, agents=3, services=100, idle=10.0)
+        yield "plan 2000 20", partial(measure_plan, services=2000, nodes=20)
         yield "large", partial(measure_large, services=1000, nodes=50, held=100, announcers=3, idle=10.0)
         return
     for agents, services in ((3, 30), (3, 100), (10, 100)):
         yield f"requests {agents} {services}", partial(measure_requests, agents=agents, services=services, idle=30.0)
+    for mode in ("service", "node"):
+        for agents, services in ((3, 2000), (20, 300)):
+            case = partial(measure_election, agents=agents, services=services, idle=30.0, mode=mode)
+            yield f"election {agents} {services} {mode}", case
+    for services, nodes in ((2000, 20), (10_000, 5000)):
+        yield f"plan {services} {nodes}", partial(measure_plan, services=services, nodes=nodes)
     yield "reaction", partial(measure_reaction, agents=3, services=100, samples=100)
+    yield "hand-over", partial(measure_hand_over, agents=3, services=100, samples=200)
     for announcers in (3, 1):
         yield f"large {announcers}", partial(measure_large, services=MANY, nodes=MANY_NODES, held=HELD, announcers=announcers, idle=30.0)
 

@@ -17,6 +17,9 @@ rules:
 """What the API server is to write: each answer, and each watch once more when it begins."""
 
 
+LEASE_PREFIX = "cilium-l2announce-"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One answered request, or a watch that began. ``at`` is when it was answered, in seconds since 1970."""
@@ -84,12 +87,17 @@ def by_kind(requests: Iterable[Request]) -> dict[str, int]:
 
 def holders(requests: Iterable[Request]) -> dict[str, str]:
     """Who last wrote each Lease."""
-    return {item.name: item.user for item in requests if _is_lease_write(item)}
+    return {item.name: item.user for item in requests if is_lease_write(item)}
+
+
+def service_holders(requests: Iterable[Request]) -> dict[str, str]:
+    """The same of the Leases that belong to Services."""
+    return {item.name: item.user for item in requests if is_service_lease(item)}
 
 
 def lease_writes(requests: Iterable[Request]) -> int:
     """How many Leases were written."""
-    return sum(1 for item in requests if _is_lease_write(item))
+    return sum(1 for item in requests if is_lease_write(item))
 
 
 def polls(requests: Iterable[Request]) -> int:
@@ -97,5 +105,11 @@ def polls(requests: Iterable[Request]) -> int:
     return sum(1 for item in requests if item.verb in ("get", "list"))
 
 
-def _is_lease_write(item: Request) -> bool:
+def is_service_lease(item: Request) -> bool:
+    """Whether the Lease of a Service was written, not the heartbeat of a node."""
+    return is_lease_write(item) and item.name.startswith(LEASE_PREFIX)
+
+
+def is_lease_write(item: Request) -> bool:
+    """Whether a Lease was written."""
     return item.is_ok and item.resource == "leases" and item.verb in ("create", "update")

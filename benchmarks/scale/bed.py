@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,8 @@ from benchmarks.scale.audit import POLICY as AUDIT_POLICY
 from benchmarks.scale.audit import AuditLog
 from benchmarks.scale.objects import POLICY, Document, node, node_status, service
 from benchmarks.scale.usage import Traffic, parse_traffic
+from l2announce.cli.ask import ask_agent
+from l2announce.errors import ConfigurationError
 
 CONTROL = "10.200.0.1"
 GROUP = "scale:agents"
@@ -26,7 +29,17 @@ CRD = "customresourcedefinition/ciliuml2announcementpolicies.cilium.io"
 SETTINGS = AgentSettings("15s", "5s", "2s")
 """Cilium's defaults."""
 RENEW_DEADLINE = 5.0
+START_SECONDS = 120.0
+"""How long the agents may take to start, all at once on this machine."""
 SERVICES = "/api/v1/namespaces/default/services"
+
+
+def _is_ready(agent: Agent) -> bool:
+    try:
+        status = ask_agent(agent.socket)
+    except ConfigurationError:
+        return False
+    return status.ready and status.gate_open
 
 
 class AuditedPlane(ControlPlane):
@@ -46,12 +59,14 @@ class AuditedPlane(ControlPlane):
 
 @dataclass(slots=True)
 class Bed:
-    """``agents`` agents, not started; the first ``announcers`` of their Nodes are selected by the policy. A context manager."""
+    """``agents`` agents, not started; the first ``announcers`` of their Nodes are selected by the policy. ``flags`` are
+    added to their command lines. A context manager."""
 
     programs: Path
     directory: Path
     agent_count: int
     announcers: int
+    flags: tuple[str, ...] = ()
     network: Network = field(default_factory=Network)
     agents: dict[str, Agent] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -103,10 +118,23 @@ class Bed:
         orders: list[Order] = [("PATCH", f"/api/v1/nodes/{name}/status", node_status(name)) for name in names]
         self.api.send_all(orders)
 
+    def announce(self) -> None:
+        """Create the policy: from here on there is something to announce."""
+
+        def accepted() -> bool:
+            return self.plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(POLICY), check=False).returncode == 0
+
+        wait_until(accepted, 10, "the API server to serve policies", interval=0.2)
+
     def start(self) -> None:
         """Start all agents."""
         for agent in self.agents.values():
             agent.start()
+
+    def wait_ready(self) -> None:
+        """Wait until each agent has seen everything that it decides by."""
+        for agent in self.agents.values():
+            wait_until(partial(_is_ready, agent), START_SECONDS, f"the agent of {agent.node} to be ready", interval=0.1)
 
     def traffic(self, name: str) -> Traffic:
         """What the agent of a Node exchanged with the API server."""
@@ -128,12 +156,12 @@ class Bed:
             users.append(User(host.name, (GROUP,)))
         plane = AuditedPlane(self.programs, self.directory, tuple(users), control, CONTROL)
         for user in users:
-            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)), "--probe-wait", "0")
+            flags = ("--kubeconfig", str(plane.kubeconfig(user.name)), "--probe-wait", "0", *self.flags)
             self.agents[user.name] = Agent(self.network[user.name], user.name, flags, self.directory, SETTINGS)
         return plane
 
     def _create_basics(self) -> None:
-        """The definition, the rights, the policy and the agents' own Nodes."""
+        """The definition, the rights, the agents' own Nodes."""
         policies = REPOSITORY / "policies"
         self.plane.kubectl("apply", "--server-side", "-f", str(policies / "crds"), "-f", str(policies / "rbac.yaml"))
         self.plane.kubectl("wait", "--for=condition=Established", CRD)
@@ -141,11 +169,6 @@ class Bed:
         names = list(self.agents)
         self.create_nodes(names[: self.announcers], announcer=True)
         self.create_nodes(names[self.announcers :], announcer=False)
-
-        def accepted() -> bool:
-            return self.plane.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(POLICY), check=False).returncode == 0
-
-        wait_until(accepted, 10, "the API server to serve policies", interval=0.2)
 
 
 def _binding(kind: str, place: dict[str, str]) -> Document:

@@ -1,25 +1,43 @@
 """The cases: what is set up, what is waited for, what is counted. Each gives figures by name; nothing here judges them."""
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from netlab.waiting import wait_until
 
-from benchmarks.scale.audit import AuditLog, Request, by_kind, holders, lease_writes, polls
+from benchmarks.scale.audit import (
+    AuditLog,
+    Request,
+    by_kind,
+    holders,
+    is_lease_write,
+    is_service_lease,
+    lease_writes,
+    polls,
+    service_holders,
+)
 from benchmarks.scale.bed import SERVICES, Bed
-from benchmarks.scale.objects import address_of, service
+from benchmarks.scale.objects import address_of, service, service_name
 from benchmarks.scale.results import Case
 from benchmarks.scale.usage import cpu_seconds, memory_mib
-from benchmarks.scale.wire import Watcher
+from benchmarks.scale.wire import ASKER, Client, Watcher
+from l2announce.model.lease import ANYBODY, MOVE_TO
 
 ELECTION_SECONDS = 120.0
 """How long a cluster may take to elect everything."""
 MANY = 5000
 MANY_NODES = 200
 HELD = 500
+LATE = 7.0
+"""Seconds between two writes of a held lease from which the second is late: the renew deadline and one retry period."""
 SETTLE = 6.0
 """Seconds after an election in which each lease is renewed once."""
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+MOVE = {"metadata": {"annotations": {MOVE_TO: ANYBODY}}}
 FIRST_SAMPLE = 20_000
 """Number of the first Service that is created to see it announced."""
 
@@ -30,6 +48,7 @@ def measure_requests(programs: Path, directory: Path, agents: int, services: int
     with Bed(programs, directory, agents, announcers=agents) as bed:
         bed.create_services(range(services), announced=True)
         log, began = bed.audit(), time.time()
+        bed.announce()
         bed.start()
         wait_elected(log, services)
         case.figures["cold_start_s"] = max(item.at for item in log.requests if item.verb == "create") - began
@@ -88,6 +107,7 @@ def measure_large(programs: Path, directory: Path, services: int, nodes: int, he
         bed.create_services(range(held), announced=True)
         bed.create_services(range(held, services), announced=False)
         log, began = bed.audit(), time.time()
+        bed.announce()
         bed.start()
         wait_elected(log, held)
         case.figures["cold_start_s"] = max(item.at for item in log.requests if item.verb == "create") - began
@@ -120,12 +140,66 @@ def measure_large(programs: Path, directory: Path, services: int, nodes: int, he
     return case
 
 
+def measure_election(programs: Path, directory: Path, agents: int, services: int, idle: float, mode: str = "service") -> Case:
+    """All agents run beside free Services when the policy comes: how soon every one is elected, how evenly, what keeping them costs.
+
+    A lease is late when its holder, or in mode ``node`` its holder's heartbeat, was not written for LATE.
+    """
+    case = Case(f"{agents} agents, {services} Services, mode {mode}", {"agents": agents, "services": services})
+    with Bed(programs, directory, agents, announcers=agents, flags=("--lease-mode", mode)) as bed:
+        bed.create_services(range(services), announced=True)
+        log, started = bed.audit(), time.time()
+        bed.start()
+        bed.wait_ready()
+        began = time.time()
+        bed.announce()
+        wait_elected(log, services)
+        won = sorted(item.at for item in log.requests if is_service_lease(item) and item.verb == "create")
+        case.counts["start"] = by_kind(log.requests)
+        time.sleep(SETTLE)
+        elected = service_holders(log.read())
+        shares = Counter(elected.values())
+        cpu = {name: _cpu(bed, name) for name in bed.agents}
+        server = cpu_seconds(bed.plane.pids())
+        begun = time.time()
+        requests = log.during(lambda: time.sleep(idle))
+        used = [_cpu(bed, name) - before for name, before in cpu.items()]
+        case.counts["idle"] = by_kind(requests)
+        case.figures |= {
+            "agents_start_s": began - started,
+            "election_s": won[-1] - began,
+            "first_to_last_lease_s": won[-1] - won[0],
+            "least_share": min(shares[name] for name in bed.agents),
+            "greatest_share": max(shares.values()),
+            "moved": sum(1 for name, holder in service_holders(log.requests).items() if elected[name] != holder),
+            "late": sum(1 for gap in _gaps(requests, begun, begun + idle) if gap > LATE),
+            "longest_gap_s": max(_gaps(requests, begun, begun + idle)),
+            "writes_per_s": lease_writes(requests) / idle,
+            "polls": polls(requests),
+            "busiest_core_percent": 100 * max(used) / idle,
+            "agents_core_percent": 100 * sum(used) / idle,
+            "server_core_percent": 100 * (cpu_seconds(bed.plane.pids()) - server) / idle,
+        }
+    return case
+
+
+def _gaps(requests: Iterable[Request], begin: float, end: float) -> Iterator[float]:
+    """The times between two writes of each lease that was written, within a span of time."""
+    written: dict[str, list[float]] = {}
+    for item in requests:
+        if is_lease_write(item):
+            written.setdefault(item.name, [begin]).append(item.at)
+    for times in written.values():
+        yield from (later - earlier for earlier, later in pairwise((*times, end)))
+
+
 def measure_reaction(programs: Path, directory: Path, agents: int, services: int, samples: int) -> Case:
     """From the API server's acknowledgement of a Service to its first announcement on the wire, one Service at a time."""
     case = Case(f"{samples} Services created beside {services}, {agents} agents", {"agents": agents, "services": services})
     with Bed(programs, directory, agents, announcers=agents) as bed:
         bed.create_services(range(services), announced=True)
         log = bed.audit()
+        bed.announce()
         bed.start()
         wait_elected(log, services)
         time.sleep(SETTLE)
@@ -140,11 +214,33 @@ def measure_reaction(programs: Path, directory: Path, agents: int, services: int
     return case
 
 
+def measure_hand_over(programs: Path, directory: Path, agents: int, services: int, samples: int) -> Case:
+    """One address after the other is moved to any other node, as ``l2announce move`` asks for it, under the eyes of a client."""
+    case = Case(f"{samples} hand-overs among {services} Services, {agents} agents", {"agents": agents, "services": services})
+    with Bed(programs, directory, agents, announcers=agents) as bed:
+        host = bed.network.namespace("client")
+        bed.network.attach(bed.switch, "br0", host)
+        host.address("eth0", f"{ASKER}/16")
+        bed.create_services(range(services), announced=True)
+        log = bed.audit()
+        bed.announce()
+        bed.start()
+        wait_elected(log, services)
+        time.sleep(SETTLE)
+        with Client(host) as client:
+            for number in (sample % services for sample in range(samples)):
+                order = ("PATCH", f"{LEASES}/cilium-l2announce-default.{service_name(number)}", MOVE)
+                gap, changes = client.watch_move(address_of(number), partial(bed.api.send, order), 30.0)
+                case.samples.setdefault("blackout_ms", []).append(gap * 1000)
+                case.samples.setdefault("changes_of_owner", []).append(changes)
+    return case
+
+
 def wait_elected(log: AuditLog, count: int) -> None:
     """Wait until so many Leases were written."""
 
     def elected() -> bool:
-        return len(holders(log.read())) >= count
+        return len(service_holders(log.read())) >= count
 
     wait_until(elected, ELECTION_SECONDS, f"{count} Services to be elected", interval=0.1)
 

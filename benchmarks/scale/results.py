@@ -8,6 +8,10 @@ from typing import Any
 MIB_LIMIT = 150.0
 CORE_LIMIT = 3.0
 REACTION_LIMIT_MS = 100.0
+ELECTION_LIMIT = 10.0
+BLACKOUT_LIMIT_MS = 100.0
+SHARE_TOLERANCE = 0.1
+"""How far the shares of agents that start together may be from an even one."""
 WRITES_TOLERANCE = 0.1
 """A share of S / renew interval: so far the lease writes may be from it."""
 RENEW_INTERVAL = 5.0
@@ -56,6 +60,12 @@ def judge(cases: Sequence[Case]) -> Iterator[Goal]:
             yield from _requests(case)
         if "announcing_mib" in case.figures:
             yield from _large(case)
+        if "moved" in case.figures:
+            yield from _election(case)
+        if "plan_first_s" in case.figures:
+            yield from _plan(case)
+        if "blackout_ms" in case.samples:
+            yield from _hand_over(case)
         if "from_acknowledgement_ms" in case.samples:
             yield from _reaction(case)
 
@@ -111,6 +121,56 @@ def _large(case: Case) -> Iterator[Goal]:
         f"{figures['watching_received_octets_per_s']:,.0f} octets/s in, {figures['octets_per_event']:,.0f} an event",
     )  # fmt: skip
     yield Goal(f"{of}: cold start until all are elected", "-", f"{figures['cold_start_s']:.1f} s")
+
+
+def _election(case: Case) -> Iterator[Goal]:
+    figures, of = case.figures, case.name
+    services, agents = case.parameters["services"], case.parameters["agents"]
+    least, greatest, even = figures["least_share"], figures["greatest_share"], services / agents
+    yield Goal(
+        f"{of}: from the policy until all are elected", f"< {ELECTION_LIMIT:g} s",
+        f"{figures['election_s']:.1f} s, {figures['first_to_last_lease_s']:.1f} s of it from the first to the last; "
+        f"{figures['agents_start_s']:.1f} s before that until the agents were ready",
+        figures["election_s"] < ELECTION_LIMIT,
+    )  # fmt: skip
+    yield Goal(
+        f"{of}: shares", f"{even:.0f} ± {SHARE_TOLERANCE:.0%}", f"{least:.0f} to {greatest:.0f}",
+        least >= even * (1 - SHARE_TOLERANCE) - 1 and greatest <= even * (1 + SHARE_TOLERANCE) + 1,
+    )  # fmt: skip
+    yield Goal(
+        f"{of}: late renewals, leases that moved", "0, 0",
+        f"{figures['late']:g}, {figures['moved']:g}; the longest time between two was {figures['longest_gap_s']:.1f} s",
+        figures["late"] == figures["moved"] == 0,
+    )  # fmt: skip
+    yield Goal(f"{of}: lease writes/s, idle", "-", f"{figures['writes_per_s']:.1f}, {figures['polls']:g} GET and LIST in all")
+    yield Goal(
+        f"{of}: CPU, idle", "-",
+        f"{figures['busiest_core_percent']:.1f} % of a core the busiest agent, {figures['agents_core_percent']:.0f} % all, "
+        f"{figures['server_core_percent']:.0f} % API server and etcd",
+    )  # fmt: skip
+
+
+def _plan(case: Case) -> Iterator[Goal]:
+    figures, of = case.figures, case.name
+    least, greatest = figures["least_share"], figures["greatest_share"]
+    yield Goal(f"{of}: CPU", "-", f"{figures['plan_first_s'] * 1000:.0f} ms, {figures['plan_again_s'] * 1000:.0f} ms again")
+    yield Goal(f"{of}: shares", "differ by 1 at most", f"{least:.0f} to {greatest:.0f}", greatest - least <= 1)
+    yield Goal(
+        f"{of}: a node is lost", "-",
+        f"{figures['orphans']:.0f} Services, at most {figures['most_to_one_heir']:.0f} to one heir; "
+        f"a new plan moves {figures['moved_besides']:.0f} more choices, and no lease that is held",
+    )  # fmt: skip
+
+
+def _hand_over(case: Case) -> Iterator[Goal]:
+    values = case.samples["blackout_ms"]
+    p50, p99 = quantile(values, 0.5), quantile(values, 0.99)
+    yield Goal(
+        f"{case.name}: blackout", f"p99 < {BLACKOUT_LIMIT_MS:g} ms", f"p50 {p50:.0f}, p99 {p99:.0f}, at most {max(values):.0f} ms",
+        p99 < BLACKOUT_LIMIT_MS,
+    )  # fmt: skip
+    most = max(case.samples["changes_of_owner"])
+    yield Goal(f"{case.name}: changes of owner in each", "1", f"{most:g} at most", most == 1)
 
 
 def _reaction(case: Case) -> Iterator[Goal]:

@@ -15,6 +15,7 @@ from l2announce.agent.responder_child import ResponderChild
 from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
 from l2announce.agent.status import AnswerRecords, node_status
+from l2announce.agent.writes import LeaseWriter
 from l2announce.control.controller import Controller
 from l2announce.control.ports import Clock, Cluster, LeasesListed, LeaseStore
 from l2announce.control.services import Reason
@@ -46,8 +47,15 @@ class ControlProcess:
         self._child = child
         self._channel: Channel = child.channel
         self._controller = Controller(
-            settings.node_name, settings.timing, clock.now(), settings.lease_name_style, settings.devices, settings.eligibility
+            settings.node_name,
+            settings.timing,
+            clock.now(),
+            settings.lease_name_style,
+            settings.devices,
+            settings.eligibility,
+            node_mode=settings.lease_mode == "node",
         )
+        self._writer = LeaseWriter(leases, clock, lambda: self._controller.stopping)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,6 +81,7 @@ class ControlProcess:
                     "node": self._settings.node_name,
                     "state_socket": str(self._settings.state_socket),
                     "failover_bound_seconds": self._settings.timing.failover_bound,
+                    "restart_bound_seconds": round(self._settings.timing.restart_bound, 3),
                 }
             },
         )
@@ -117,8 +126,7 @@ class ControlProcess:
             self._look_again()
 
     async def _write(self, write: LeaseWrite) -> None:
-        sent_at = self._clock.now()
-        outcome = await self._leases.write(write)
+        outcome, sent_at = await self._writer.write(write)
         now = self._clock.now()
         if isinstance(outcome, Written):
             self._controller.write_succeeded(write.name, outcome.lease, sent_at, now)
@@ -289,10 +297,10 @@ class ControlProcess:
         now = self._clock.now()
         match question.split():
             case ["status"]:
-                return node_status(self._controller, self._records, now, self._conflicts)
+                return node_status(self._controller, self._records, now, self._conflicts, self._leases.trouble)
             case ["explain", service]:
                 namespace, _, name = service.partition("/")
-                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now)
+                return explain(self._controller, self._records, self._conflicts, NamespacedName(namespace, name), now, self._leases.trouble)
         return Explanation(
             self._settings.node_name,
             refused=f"{question[:40]!r}: this agent does not understand that; use the l2announce of its version",

@@ -172,6 +172,7 @@ class ResponderProcess:
 
     def _drop_channel(self) -> None:
         if self._channel is not None:
+            self._responder.control_lost(boot_time())
             self._epoll.unregister(self._channel.fileno())
             self._channel.close()
             self._channel = None

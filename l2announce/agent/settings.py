@@ -11,6 +11,8 @@ from typing import Literal
 from l2announce.control.devices import compile_pattern
 from l2announce.errors import ConfigurationError
 from l2announce.model.eligibility import EligibilitySettings
+from l2announce.model.lease import HEARTBEAT_PREFIX
+from l2announce.model.names import is_name
 from l2announce.model.timing import LONGEST_LEASE, Timing
 
 LONGEST_SOCKET_PATH = 107
@@ -70,6 +72,7 @@ class Settings:
     devices: tuple[str, ...] = ()
     lease_namespace: str = "kube-system"
     lease_name_style: Literal["dot", "dash"] = "dot"
+    lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
     eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
     log_format: Literal["text", "json"] = "text"
@@ -79,6 +82,10 @@ class Settings:
         if not _DNS_SUBDOMAIN.fullmatch(self.node_name) or len(self.node_name) > 253:
             raise ConfigurationError(
                 f"--node-name {self.node_name!r}: not a Kubernetes node name; use lower case letters, digits, '-' and '.'"
+            )
+        if self.lease_mode == "node" and not is_name(HEARTBEAT_PREFIX + self.node_name):
+            raise ConfigurationError(
+                f"--lease-mode node: no Lease can be named {HEARTBEAT_PREFIX}{self.node_name}, as it would be too long; use service"
             )
         if not _DNS_LABEL.fullmatch(self.lease_namespace) or len(self.lease_namespace) > 63:
             raise ConfigurationError(

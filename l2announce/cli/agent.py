@@ -26,6 +26,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LeaseMode(StrEnum):
+    """What a holder renews."""
+
+    SERVICE = "service"
+    NODE = "node"
+
+
 class LeaseNameStyle(StrEnum):
     """What stands between namespace and name in a lease's name. The same on every node of a cluster."""
 
@@ -38,6 +45,13 @@ class Keeping(StrEnum):
 
     KEEP = "keep"
     WITHDRAW = "withdraw"
+
+
+class ApiLoss(StrEnum):
+    """What becomes of addresses whose leases cannot be renewed."""
+
+    WITHDRAW = "withdraw"
+    HOLD = "hold"
 
 
 class SubnetMatch(StrEnum):
@@ -157,6 +171,10 @@ def agent(
         str,
         typer.Option(envvar=_env("REBALANCE"), metavar="TIME", help="How often a node that holds too little asks for a lease; 0: never."),
     ] = "0",
+    on_api_loss: Annotated[
+        ApiLoss,
+        typer.Option(envvar=_env("ON_API_LOSS"), help="Addresses whose lease cannot be renewed: hold them while nobody else claims them?"),
+    ] = ApiLoss.WITHDRAW,
     lease_namespace: Annotated[
         str, typer.Option(envvar=_env("LEASE_NAMESPACE"), metavar="NAME", help="Where the leases are kept.")
     ] = "kube-system",
@@ -164,6 +182,9 @@ def agent(
         LeaseNameStyle,
         typer.Option(envvar=_env("LEASE_NAME_STYLE"), help="Between namespace and name in lease names; the same on every node."),
     ] = LeaseNameStyle.DOT,
+    lease_mode: Annotated[
+        LeaseMode, typer.Option(envvar=_env("LEASE_MODE"), help="What is renewed: each Service's Lease, or one heartbeat of the node.")
+    ] = LeaseMode.SERVICE,
     state_socket: Annotated[
         Path | None,
         typer.Option(envvar=_env("STATE_SOCKET"), metavar="PATH", help="Where status is served. Default: agent.sock in the run directory."),
@@ -201,6 +222,7 @@ def agent(
             probe_wait=parse_duration(probe_wait, "--probe-wait"),
             answer_limit=parse_count(answer_limit, "--answer-limit"),
             rebalance=parse_duration(rebalance, "--rebalance"),
+            hold_on_api_loss=on_api_loss is ApiLoss.HOLD,
         ),
         devices=tuple(devices or ()),
         lease_namespace=lease_namespace,
@@ -212,6 +234,7 @@ def agent(
             on_no_endpoints=on_no_endpoints.value,
             subnet_match=subnet_match.value,
         ),
+        lease_mode=lease_mode.value,
         state_socket=state_socket or default_run_directory() / "agent.sock",
         log_format=log_format.value,
         log_level=log_level.value,

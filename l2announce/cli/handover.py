@@ -17,11 +17,12 @@ from l2announce.agent.clusters import open_cluster
 from l2announce.agent.settings import Settings, parse_duration
 from l2announce.cli.agent import LeaseNameStyle
 from l2announce.cli.output import make_console, print_table
-from l2announce.control.groups import Group, group_leases, shared_address_groups
+from l2announce.control.groups import LEASE_NAME_PREFIX, Group, group_leases, shared_address_groups
 from l2announce.control.placement import candidates_of
 from l2announce.control.ports import Cluster, LeasesListed, LeaseStore
 from l2announce.errors import ConfigurationError, L2AnnounceError
 from l2announce.model.lease import ANYBODY, DRAIN_PREFIX, MOVE_TO, Conflict, Lease, LeaseWrite, Unreachable, Verb, Written
+from l2announce.model.names import is_name
 from l2announce.model.objects import ClusterState, NamespacedName
 from l2announce.model.timing import Timing
 
@@ -50,6 +51,8 @@ class Sight:
     store: LeaseStore
     state: ClusterState
     groups: Mapping[str, Group]
+    place: str
+    """The flag that names the cluster, for messages."""
     leases: dict[str, Lease] = field(default_factory=dict)
 
     async def follow(self) -> AsyncIterator[None]:
@@ -64,6 +67,10 @@ class Sight:
                 else:
                     self.leases[event.name] = event.lease
                 yield
+
+    def held_by(self, node: str) -> set[str]:
+        """The leases of ours that the node holds; the namespace may have those of other programs."""
+        return {name for name, known in self.leases.items() if known.holder_identity == node and name.startswith(LEASE_NAME_PREFIX)}
 
     def title(self, name: str) -> str:
         """The Services of a lease."""
@@ -86,7 +93,7 @@ def move(
     Exit code 1 when it did not come to that, with the reason.
     """
     settings = _settings(manifests, kubeconfig, context, lease_namespace, lease_name_style)
-    seconds = parse_duration(timeout, "--timeout")
+    seconds = _limit(timeout)
     namespace, _, name = service.rpartition("/")
     key = NamespacedName(namespace or "default", name)
 
@@ -111,7 +118,9 @@ def drain(
     Exit code 1 when an address then has no owner, or the node still holds one.
     """
     settings = _settings(manifests, kubeconfig, context, lease_namespace, lease_name_style)
-    seconds = parse_duration(timeout, "--timeout")
+    seconds = _limit(timeout)
+    if not is_name(node):
+        raise ConfigurationError(f"node {node[:40]!r}: not the name of a node; use lower case letters, digits, '-' and '.'")
 
     async def work(sight: Sight) -> None:
         await (_undo(sight, node) if undo else _drain(sight, node, seconds))
@@ -125,21 +134,37 @@ def _settings(manifests: Path | None, kubeconfig: Path | None, context: str | No
     return Settings(DRAINER, Timing(), manifests, kubeconfig, context, lease_namespace=namespace, lease_name_style=style.value)
 
 
+def _limit(timeout: str) -> float:
+    seconds = parse_duration(timeout, "--timeout")
+    if not seconds:
+        raise ConfigurationError(f"--timeout {timeout}: too short for anything to happen; write a time such as 15s")
+    return seconds
+
+
 async def _with_sight(settings: Settings, work: Callable[[Sight], Awaitable[None]]) -> None:
+    place = f"--kubeconfig {settings.kubeconfig}" if settings.manifests is None else f"--manifests {settings.manifests}"
     async with open_cluster(settings) as (cluster, store):
-        state = await _first_state(cluster)
+        state = await _first_state(cluster, place)
         groups = group_leases(shared_address_groups(state), settings.lease_name_style).groups
-        await work(Sight(store, state, groups))
+        await work(Sight(store, state, groups, place))
 
 
-async def _first_state(cluster: Cluster) -> ClusterState:
+async def _first_state(cluster: Cluster, place: str) -> ClusterState:
     try:
-        async with asyncio.timeout(SIGHT_LIMIT):
-            async for state in cluster.states():
-                return state
-    except TimeoutError:
-        pass
-    raise NotDoneError(f"the cluster did not show its objects within {SIGHT_LIMIT:g}s; is it there, and may you list them?")
+        async with asyncio.timeout(SIGHT_LIMIT), aclosing(cluster.states()) as states:  # type: ignore[type-var]
+            return await anext(states)
+    except TimeoutError as err:
+        raise NotDoneError(
+            f"{place}: the cluster did not show its objects within {SIGHT_LIMIT:g}s; is it there, and may you list and watch nodes, "
+            "services, endpointslices and policies?"
+        ) from err
+
+
+def _no_leases(sight: Sight, seconds: float) -> NotDoneError:
+    """Nothing was asked for yet."""
+    return NotDoneError(
+        f"{sight.place}: the cluster did not show its leases within {seconds:g}s, and nothing was changed; may you list and watch leases?"
+    )
 
 
 def _group_of(sight: Sight, key: NamespacedName) -> str:
@@ -162,13 +187,14 @@ async def _move(sight: Sight, key: NamespacedName, node: str | None, seconds: fl
         _known_node(sight, node)
         if node not in (able := candidates_of(sight.groups[name], sight.state)):
             raise ConfigurationError(f"node {node!r}: may not hold {key}; those that may are {', '.join(sorted(able)) or 'none'}")
-    base, began = None, time.monotonic()
+    base, asked, began = None, False, time.monotonic()
     try:
         async with asyncio.timeout(seconds):
             async for _ in sight.follow():
                 lease = sight.leases.get(name)
                 if base is None:
-                    base = _holding(lease, key, node)
+                    asked = True
+                    base = _holding(sight, lease, key, node)
                     wanted = {**base.annotations, MOVE_TO: node or ANYBODY}
                     outcome = await sight.store.write(
                         LeaseWrite(Verb.ANNOTATE, name, base.holder_identity, base.lease_duration, base, wanted)
@@ -179,13 +205,18 @@ async def _move(sight: Sight, key: NamespacedName, node: str | None, seconds: fl
                     _report_move(sight, name, base.holder_identity, lease, node, time.monotonic() - began)
                     return
     except TimeoutError as err:
+        if not asked:
+            raise _no_leases(sight, seconds) from err
         where = sight.leases[name].holder_identity if name in sight.leases else ""
-        raise NotDoneError(f"service {key}: not moved within {seconds:g}s; {where or 'nobody'} holds it") from err
+        remedy = f"does the agent of {where} run?" if where else "l2announce explain tells why"
+        raise NotDoneError(f"service {key}: not moved within {seconds:g}s; {where or 'nobody'} holds it; {remedy}") from err
 
 
-def _holding(lease: Lease | None, key: NamespacedName, node: str | None) -> Lease:
+def _holding(sight: Sight, lease: Lease | None, key: NamespacedName, node: str | None) -> Lease:
+    if node is not None and DRAIN_PREFIX + node in sight.leases:
+        raise NotDoneError(f"service {key}: {node} is drained; l2announce drain {node} --undo lets it take leases again")
     if lease is None or not lease.holder_identity:
-        raise NotDoneError(f"service {key}: nobody holds it, so nobody can hand it over")
+        raise NotDoneError(f"service {key}: nobody holds it, so nobody can hand it over; l2announce explain {key} tells why")
     if lease.holder_identity == node:
         raise NotDoneError(f"service {key}: {node} holds it already")
     return lease
@@ -223,21 +254,26 @@ async def _drain(sight: Sight, node: str, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             async for _ in sight.follow():
                 if held is None:
-                    held = {name for name, known in sight.leases.items() if known.holder_identity == node}
+                    held = set()
                     if lease not in sight.leases:
                         outcome = await sight.store.write(LeaseWrite(Verb.ACQUIRE, lease, DRAINER, 1.0, None))
                         if isinstance(outcome, Unreachable):
                             raise NotDoneError(outcome.reason)
                     began = time.monotonic()
+                held |= sight.held_by(node)
                 for name in held - moved.keys():
                     if name not in sight.leases or sight.leases[name].holder_identity not in ("", node):
                         moved[name] = time.monotonic() - began
                 if moved.keys() == held:
                     break
     except TimeoutError as err:
+        if held is None:
+            raise _no_leases(sight, seconds) from err
         _report_drain(sight, node, moved)
-        left = sorted(sight.title(name) for name in (held or set()) - moved.keys())
-        raise NotDoneError(f"node {node}: not taken over by anybody within {seconds:g}s: {', '.join(left)}; it stays drained") from err
+        left = ", ".join(sorted(sight.title(name) for name in held - moved.keys()))
+        raise NotDoneError(
+            f"node {node}: not taken over by anybody within {seconds:g}s: {left}; it stays drained until l2announce drain {node} --undo"
+        ) from err
     _report_drain(sight, node, moved)
     typer.echo(f"node {node} is drained: it holds nothing until l2announce drain {node} --undo")
 

@@ -32,6 +32,11 @@ REASONS = {
         "nobody holds the lease as far as this node has seen; it is about to be taken",
         "wait for a lease duration; if it stays, look for `lease not written` in the log: is the store writable?",
     ),
+    "ApiUnreachable": Meaning(
+        "this agent does not reach the API server, or the directory of the leases, so it neither sees nor takes what becomes free",
+        "the table PROBLEM WITH of `l2announce status` has the error; mend the network, the server or the agent's rights; no restart is "
+        "needed",
+    ),
     "Class": Meaning(
         "`spec.loadBalancerClass` belongs to another implementation",
         "remove it, or set `io.cilium/l2-announcer`, if l2announce should announce the Service",
@@ -44,8 +49,12 @@ REASONS = {
         "the Service has no port",
         "add one",
     ),
+    "IPModeProxy": Meaning(
+        "its load balancer IPs have `ipMode: Proxy`, so their traffic goes to the load balancer; and there is no external IP",
+        "none, if a load balancer has them; else have `ipMode` VIP, or none, written in `status.loadBalancer`",
+    ),
     "NoAddress": Meaning(
-        "no external IP; and no load balancer IP in the status, or the type is not LoadBalancer, or `ipMode` is Proxy",
+        "no external IP; and no load balancer IP in the status, or the type is not LoadBalancer",
         "write `externalIPs`, or have an address assigned in `status.loadBalancer`",
     ),
     "TypeAnnotation": Meaning(
@@ -109,10 +118,10 @@ REASONS = {
         "none",
     ),
     "NotReady": Meaning(
-        "this agent has not yet seen the objects, the leases, the interfaces and its responder",
+        "this agent has not yet seen the objects, the leases and the interfaces",
         "wait; if it stays, read the log from its start",
     ),
-    "GateClosed": Meaning(
+    "ResponderNotAnswering": Meaning(
         "the responder does not report or does not obey, so this node would not answer",
         "look at the responder process: is it stopped, or starved of CPU? Restart the agent",
     ),

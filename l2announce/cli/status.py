@@ -52,7 +52,8 @@ def _print_leases(manifests: Path, namespace: str, output: Output) -> None:
 def _print_node(console: Console, node: NodeStatus, wide: bool) -> None:
     state = "ready" if node.ready else "not ready"
     gate = "open" if node.gate_open else "closed"
-    console.print(f"node {node.node}  {state}  gate {gate}  failover bound {node.failover_bound:g}s  l2announce {node.version}")
+    bounds = f"failover bound {node.failover_bound:g}s  restart bound {node.restart_bound:g}s"
+    console.print(f"node {node.node}  {state}  gate {gate}  {bounds}  l2announce {node.version}")
     console.print()
     columns = ["SERVICE", "ADDRESSES", "HOLDER", "HERE", "WHY NOT HERE"]
     if wide:

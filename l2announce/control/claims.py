@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 from l2announce.control.groups import Group
 from l2announce.control.policy import Announcement
-from l2announce.model.address import Address, Instant, format_mac
-from l2announce.model.claim import Claim
+from l2announce.model.address import Address, format_mac
 from l2announce.model.lease import INTERFACES_ANNOTATION, LeaseWrite
 from l2announce.model.objects import NamespacedName
 from l2announce.model.report import Report
@@ -16,13 +15,16 @@ Choice: TypeAlias = Callable[[Address, frozenset[str]], frozenset[str]]
 """Which of the interfaces on which an address is wanted shall answer for it."""
 
 
-def claims_for(announcements: Iterable[Announcement], deadline: Instant, choose: Choice) -> tuple[Claim, ...]:
-    """One claim for each address until the deadline of their lease, on those that ``choose`` keeps of all interfaces that any of the
-    announcements names."""
+Places: TypeAlias = tuple[tuple[Address, frozenset[str]], ...]
+"""Addresses, each with the interfaces that answer for it."""
+
+
+def places(announcements: Iterable[Announcement], choose: Choice) -> Places:
+    """Each address once, on those that ``choose`` keeps of all interfaces that any of the announcements names."""
     interfaces: dict[Address, frozenset[str]] = {}
     for announcement in announcements:
         interfaces[announcement.address] = interfaces.get(announcement.address, frozenset()) | announcement.interfaces
-    return tuple(Claim(address, choose(address, names), deadline) for address, names in interfaces.items())
+    return tuple((address, choose(address, names)) for address, names in interfaces.items())
 
 
 def of_groups(announcements: Iterable[Announcement], groups: Mapping[str, Group]) -> dict[str, tuple[Announcement, ...]]:
@@ -40,4 +42,4 @@ def annotated(
     names = frozenset().union(*interfaces.values())
     links = report.links if report is not None else ()
     pairs = sorted(f"{link.name}={format_mac(link.mac)}" for link in links if link.name in names)
-    return replace(write, annotations={INTERFACES_ANNOTATION: ",".join(pairs), **also})
+    return replace(write, annotations={**write.annotations, INTERFACES_ANNOTATION: ",".join(pairs), **also})

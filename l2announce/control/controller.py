@@ -10,16 +10,20 @@ from dataclasses import replace
 
 from l2announce.control.blocker import Blocker
 from l2announce.control.claims import annotated
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.eligibility import Eligibility, Interfaces, fit
 from l2announce.control.gate import Gate
 from l2announce.control.groups import LeaseNameStyle
+from l2announce.control.heartbeat import is_heartbeat
+from l2announce.control.heartbeats import Heartbeats
 from l2announce.control.holdings import Holdings
+from l2announce.control.holdover import HoldOver
 from l2announce.control.members import Members
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.picture import Picture
 from l2announce.control.placement import candidates_of_groups
 from l2announce.control.pulls import Pulls
+from l2announce.control.states import State
 from l2announce.control.turns import Turns
 from l2announce.control.wakeups import Wakeups
 from l2announce.model.address import FOREVER, NEVER, Address, Instant
@@ -43,8 +47,9 @@ class Controller:
         lease_name_style: LeaseNameStyle = "dot",
         device_patterns: Sequence[str] = (),
         eligibility: EligibilitySettings = EligibilitySettings(),  # noqa: B008 - frozen
+        node_mode: bool = False,
     ) -> None:
-        """``device_patterns`` are the expressions of --devices; ValueError when one does not compile."""
+        """``device_patterns`` are the expressions of --devices; ValueError when one does not compile. ``node_mode``: see heartbeats."""
         self.node_name = node_name
         self.timing = timing
         self.gate = Gate()
@@ -54,8 +59,10 @@ class Controller:
         self._eligibility = eligibility
         self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
         self._leases = ObservedLeases()
+        self._heartbeats = Heartbeats(node_name, timing, node_mode, self._leases, self.electors)
         self._members = Members(node_name, lease_name_style, self._leases)
         self._holdings = Holdings(self._members, self._claims_of)
+        self._hold_over = HoldOver()
         self.turns = Turns(node_name, timing, self._leases)
         self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
         self._gate_was_open = False
@@ -113,39 +120,47 @@ class Controller:
 
     def leases_listed(self, leases: Iterable[Lease], now: Instant) -> None:
         """Every lease of the namespace; those that are missing do not exist."""
-        macs = self._leases.macs
         listed = self._leases.list_received(leases, now)
-        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
+        self._holdings.learn_macs(self._leases.macs)
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
+        self._touched |= self._heartbeats.listed(listed, now)
         self.turns.look_again()
         self._judge_all(now)
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """One lease changed; None: it was deleted."""
-        macs = self._leases.macs
         self._leases.lease_observed(name, lease, now)
-        self._holdings.extended |= self._leases.macs != macs and bool(self._holdings.until)
+        self._holdings.learn_macs(self._leases.macs)
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
+        if name in self.electors or self._is_stray(name):
             self._judge(name, now)
         elif name.startswith(DRAIN_PREFIX):
             self.turns.look_again()
             self._judge_all(now)
+        elif is_heartbeat(name):
+            self._touched |= self._heartbeats.lease_observed(name, lease, now)
         self._judge_group_of_member(name, now)
         self._judge_members(name, now)
 
     def write_succeeded(self, name: str, lease: Lease, sent_at: Instant, now: Instant) -> None:
         """A write of ``next_writes`` was accepted; ``sent_at`` was read before it was sent."""
         self._writing.discard(name)
+        if is_heartbeat(name):
+            self._touched |= self._heartbeats.write_succeeded(lease, sent_at, now)
+            return
         self.electors[name].write_succeeded(lease, sent_at, now)
         self._touched.add(name)
 
     def write_failed(self, name: str, outcome: Conflict | Unreachable, now: Instant) -> None:
         """A write of ``next_writes`` was refused, or its fate is unknown."""
         self._writing.discard(name)
+        if is_heartbeat(name):
+            self._heartbeats.write_failed(name, outcome, now)
+            return
         self.electors[name].write_failed(outcome, now)
         self._touched.add(name)
         self._judge(name, now)
@@ -159,17 +174,16 @@ class Controller:
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next."""
-        due = [self._wakeups.next(), self._member_wakeups.next(), self.eligibility.next_timer()]
-        if self._gate_was_open:
-            due.append(self.gate.closes_at())
-        due += [self._claims_due_at(), self._pulls.next_timer()]
-        at = min(at for at in due if at is not None)
+        machines = (self._wakeups, self._member_wakeups, self.eligibility, self._heartbeats, self._pulls)
+        due = [self._claims_due_at(), self.gate.closes_at() if self._gate_was_open else FOREVER]
+        at = min((*due, *(timer for machine in machines if (timer := machine.next_timer()) is not None)))
         return None if at == FOREVER else at
 
     def handle_timer(self, now: Instant) -> None:
         """Act on what is due: the gate, electors, expired leases of group members."""
         if self.eligibility.handle_timer(now) or (self._gate_was_open and not self.gate.is_open(now)):
             self._judge_all(now)
+        self._heartbeats.handle_timer(now)
         for name in self._wakeups.due(now):
             self.electors[name].handle_timer(now)
             self._touched.add(name)
@@ -182,20 +196,24 @@ class Controller:
     def next_writes(self, now: Instant) -> list[LeaseWrite]:
         """The lease writes to send now, at most one in flight for each lease. Call after every input."""
         writes: list[LeaseWrite] = []
+        self._touched |= self._heartbeats.news(now)
         while self._touched:  # again where a deciding lease was won or lost: its members' follow
             touched, self._touched = self._touched, set()
-            for write in filter(None, (self.electors[name].next_write(now) for name in sorted(touched))):
+            for write in filter(None, (self._heartbeats.next_write_of(self.electors[name], now) for name in sorted(touched))):
                 self._writing.add(write.name)
                 self._holdings.firsts.write_sent(write, self._leases.knows(write.name))
                 self._members.write_sent(write)
                 writes.append(self._annotated(write))
             for name in touched:
+                self._heartbeats.follow(self.electors[name], now)
                 if self._follow(name):
                     self._judge_members(name, now)
                     if name in self._members:
                         self._holdings.member_lost(name, self.picture.addresses_of(self._members.service(name)))
                     self._tell_whom_they_follow(self._members.of(name))
-        return writes
+        beats = self._heartbeats.next_writes(self.is_ready and not self.stopping and self._gate_was_open, now)
+        self._writing.update(write.name for write in beats)
+        return writes + beats
 
     def next_requests(self, now: Instant) -> list[LeaseWrite]:
         """Annotations to write now on leases of others, to be given them. The outcome is not reported: the watch shows it."""
@@ -215,15 +233,7 @@ class Controller:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal:
                 self._withdrawn_in.setdefault(name, self.generation)
-        timing = self.timing
-        return ClaimSet(
-            self.generation,
-            self._holdings.take(now),
-            timing.announce_refresh,
-            self._leases.macs,
-            probe_wait=timing.probe_wait,
-            answer_limit=timing.answer_limit,
-        )
+        return self._holdings.take(self.generation, self.timing, now, self._hold_over.grant(self.electors, self._members.group_of, now))
 
     def claims(self) -> Iterable[Claim]:
         """The claims of every lease that is held."""
@@ -242,7 +252,8 @@ class Controller:
     @property
     def is_stopped(self) -> bool:
         """True when ``stop`` was called and nothing is held or being given up any more."""
-        return self.stopping and not self._writing and all(elector.state is State.IDLE for elector in self.electors.values())
+        silent = not self._writing and all(elector.state is State.IDLE for elector in self.electors.values())
+        return self.stopping and silent and self._heartbeats.is_idle
 
     # -- for status
 
@@ -262,10 +273,10 @@ class Controller:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
         if self.stopping:
             return Blocker.STOPPING
-        if not self.is_ready:
+        if not (self.picture.is_whole and self._leases.is_ready):
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
-            return Blocker.GATE_CLOSED
+            return Blocker.RESPONDER_NOT_ANSWERING
         if (blocker := self.eligibility.blocker(name, self.picture.wanted(name), self._interfaces(), now)) is not None:
             return blocker
         if name not in self._holdings.until and self._foreign_member(name, now):
@@ -305,14 +316,15 @@ class Controller:
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)
-        for name in self.picture.groups.keys() | self.electors.keys():
+        for name in self.picture.groups.keys() | self.electors.keys() | self._leases.held_by_heartbeat_of(self.node_name):
             self._judge(name, now)
             self._judge_members(name, now)
 
     def _judge(self, name: str, now: Instant) -> None:
         """Tell the elector of one lease whether this node may hold it."""
         if (deciding := self._members.deciding(name)) is not None:
-            eligible = self._may_follow(name, deciding, now)
+            held, bridged = self._holdings.until, self._members.may_bridge(name)
+            eligible = deciding in held or (name in held and bridged and self.blocker(deciding, now) is None)
             patience, not_before = -self.timing.lease_duration if self._members.was_followers(name) else 0.0, NEVER
         else:
             eligible = bool(self.picture.wanted(name)) and self.blocker(name, now) is None
@@ -321,17 +333,21 @@ class Controller:
             not_before = self.turns.not_before(name, elector)
         if eligible:
             self.turns.ready(now)
-        if eligible or name in self.electors:
+        if eligible or name in self.electors or self._is_stray(name):
             elector = self._elector(name, now)
             elector.set_eligible(eligible, now, patience, not_before)
             if self.turns.refusal(elector) is not None:
                 elector.renew_soon()
             self._touched.add(name)
 
+    def _is_stray(self, name: str) -> bool:
+        """Whether an earlier life left the lease in our name, so that our heartbeat would keep it for ever though we do not want it."""
+        return self.is_ready and name in self._leases.held_by_heartbeat_of(self.node_name)
+
     def _elector(self, name: str, now: Instant) -> LeaseElector:
         elector = self.electors.get(name)
         if elector is None:
-            elector = self.electors[name] = LeaseElector(name, self.node_name, self.timing)
+            elector = self.electors[name] = self._heartbeats.new_elector(name)
             self._leases.replay(elector, now)
         return elector
 
@@ -351,12 +367,6 @@ class Controller:
         for member in self._members.of(deciding):
             self._judge(member, now)
 
-    def _may_follow(self, member: str, deciding: str, now: Instant) -> bool:
-        """Whether this node may hold a member's lease: it holds the deciding one; or it held this one, and nobody has the other yet."""
-        if deciding in self._holdings.until:
-            return True
-        return member in self._holdings.until and self._members.may_bridge(member) and self.blocker(deciding, now) is None
-
     def _confirm_withdrawal(self, name: str, now: Instant) -> None:
         self._withdrawn_in.pop(name, None)
         self.electors[name].withdrawn(now)
@@ -367,6 +377,7 @@ class Controller:
         lost its lease."""
         elector = self.electors[name]
         changed = self._holdings.note(name, elector.deadline)
+        self._hold_over.note(name, elector.held_over_from)
         if elector.wants_withdrawal and name not in self._withdrawn_in:
             self._holdings.changed = True
         if not elector.wants_withdrawal:
@@ -380,14 +391,10 @@ class Controller:
 
     def _claims_due_at(self) -> Instant:
         """When the next claim set is to go; FOREVER when nothing changed or something is unseen. Extensions are gathered for a time that is
-        short against what a renewal leaves to the old deadline."""
+        short against what a renewal leaves to the old deadline. The first waits, at most so long, for leases that an earlier life held."""
         if not self.is_ready:
             return FOREVER
-        due_at = self._holdings.due_at(self.timing.renew_deadline / 10)
-        return due_at if due_at == FOREVER else max(due_at, self._adopting_until())
-
-    def _adopting_until(self) -> Instant:
-        """Until when the first claim set waits, at most, for leases that an earlier life held; NEVER when there is none to resume."""
-        if self.generation or all(elector.state is not State.RESUMING for elector in self.electors.values()):
-            return NEVER
-        return self._started_at + self.timing.lease_duration
+        adopting = not self.generation and any(elector.state is State.RESUMING for elector in self.electors.values())
+        adopting_until = self._started_at + self.timing.lease_duration if adopting else NEVER
+        due_at = min(self._holdings.due_at(self.timing.renew_deadline / 10), self._hold_over.due_at())
+        return due_at if due_at == FOREVER else max(due_at, adopting_until)

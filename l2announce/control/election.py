@@ -10,18 +10,19 @@ The rules, which no other module repeats:
 - The right to answer comes from an acknowledged write alone and ends ``FENCE`` of the lease duration after that write was *sent*.
   Observations never lengthen it; another holder, or none, seen in the lease ends it at once.
 - A lease that carries our identity is ours to resume with a renewal (a restart, or a write whose answer was lost), not ours to answer for.
+- With ``hold_on_api_loss`` a lease whose right runs out while the API is out of reach is *held over*. That is no right: it only lets the
+  datapath answer while nobody else is seen to claim the addresses. It ends with the next word from the API.
 - Lost eligibility ends answering first, then, when the datapath confirmed it or every deadline passed, the lease is released.
 - Resource versions are opaque. A version that was already superseded is an old message and is ignored; a write on a stale version costs
   one Conflict, nothing more, because the store compares and swaps.
 - At most one write is in flight, and writes are rationed whatever the inputs: ``WRITE_BURST`` at once, then one per retry period.
 
-Below the rules the table of states, below the table the class that walks it. docs/election.md draws it.
+The table of states is in states.py; the class below walks it.
 """
 
 from collections import deque
-from collections.abc import Mapping
-from enum import Enum
 
+from l2announce.control.states import TRANSITIONS, Event, State
 from l2announce.model.address import FOREVER, NEVER, Instant
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.timing import FENCE, Timing
@@ -35,84 +36,6 @@ REMEMBERED_VERSIONS = 64
 
 RELEASED_DURATION = 1.0
 """The lease duration, in seconds, that a release writes, as client-go does."""
-
-
-class State(Enum):
-    """Where one candidate stands with one lease. Only in HOLDING may it answer."""
-
-    IDLE = "idle"
-    """Not a candidate: only watches."""
-    FOLLOWING = "following"
-    """A candidate that may not take the lease yet: held by another, vanished, not seen so far, or free with others before us in rank."""
-    ACQUIRING = "acquiring"
-    """Takes a free or expired lease: the write is due or in flight."""
-    RESUMING = "resuming"
-    """The lease carries our identity but gives no right at present: a renewal is due or in flight."""
-    HOLDING = "holding"
-    """The right to answer, until the deadline."""
-    WITHDRAWING = "withdrawing"
-    """No longer eligible: the lease is kept until the datapath has stopped answering."""
-    RELEASING = "releasing"
-    """Nobody answers here any more: the release is due or in flight."""
-
-
-class Event(Enum):
-    """What moves a candidate from one state to another."""
-
-    ELIGIBLE = "eligible"
-    INELIGIBLE = "ineligible"
-    OURS = "ours"
-    """The lease carries our identity."""
-    NOT_OURS = "not ours"
-    """It carries another's or none, or it is gone, and it is not to be taken yet."""
-    FREE = "free"
-    """It may be taken, and our patience is over."""
-    GRANTED = "granted"
-    """An acknowledged write gives the right to answer."""
-    EXPIRED = "expired"
-    """The deadline of that right has come."""
-    WITHDRAWN = "withdrawn"
-    """The datapath confirmed that it stopped, or its last deadline has come."""
-    GAVE_UP = "gave up"
-    """The release is no longer worth trying."""
-
-
-TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
-    State.IDLE: {
-        Event.ELIGIBLE: State.FOLLOWING,
-        Event.OURS: State.WITHDRAWING,
-    },
-    State.FOLLOWING: {
-        Event.INELIGIBLE: State.IDLE,
-        Event.OURS: State.RESUMING,
-        Event.FREE: State.ACQUIRING,
-    },
-    State.ACQUIRING: {
-        Event.INELIGIBLE: State.IDLE,
-        Event.OURS: State.RESUMING,
-        Event.NOT_OURS: State.FOLLOWING,
-    },
-    State.RESUMING: {
-        Event.INELIGIBLE: State.WITHDRAWING,
-        Event.GRANTED: State.HOLDING,
-        Event.NOT_OURS: State.FOLLOWING,
-    },
-    State.HOLDING: {
-        Event.INELIGIBLE: State.WITHDRAWING,
-        Event.EXPIRED: State.RESUMING,
-        Event.NOT_OURS: State.FOLLOWING,
-    },
-    State.WITHDRAWING: {
-        Event.ELIGIBLE: State.RESUMING,
-        Event.WITHDRAWN: State.RELEASING,
-        Event.NOT_OURS: State.IDLE,
-    },
-    State.RELEASING: {
-        Event.ELIGIBLE: State.RESUMING,
-        Event.GAVE_UP: State.IDLE,
-        Event.NOT_OURS: State.IDLE,
-    },
-}
 
 
 class LeaseElector:
@@ -133,7 +56,8 @@ class LeaseElector:
         self._superseded: deque[str] = deque(maxlen=REMEMBERED_VERSIONS)
         self._changed_at: Instant = NEVER
         self._takeable_at: Instant = FOREVER
-        self._patience = 0.0
+        self.patience = 0.0
+        """Seconds that a free lease is left to better placed candidates."""
         self._not_before: Instant = NEVER
         self._right_until: Instant = NEVER
         self._silent_at: Instant = NEVER
@@ -143,6 +67,9 @@ class LeaseElector:
         self._ration_at: Instant = NEVER
         self._in_flight: LeaseWrite | None = None
         self._overtaken = False
+        self._unreachable = False
+        self.is_held_over = False
+        """The right has run out because the API was out of reach, and that is all that is known since."""
         self._attempted = False
         self._outdated = False
 
@@ -161,11 +88,11 @@ class LeaseElector:
         older or newer than our write the watch will tell. A reply to no write is ignored.
         """
         write, self._in_flight = self._in_flight, None
+        self._unreachable = False
         if write is not None and not self._overtaken:
             self._retry_at = NEVER
             if write.verb is not Verb.RELEASE and lease.holder_identity == self.identity:
-                self._right_until = sent_at + FENCE * write.lease_duration
-                self._renew_at = sent_at + self.timing.renew_deadline
+                self._grant(write, sent_at)
             if not self._is_known(lease):
                 self._replace_observed(lease, now)
         self._settle(now)
@@ -179,6 +106,8 @@ class LeaseElector:
         if write is None:
             return
         unchanged = self.observed == write.base
+        self._unreachable = isinstance(outcome, Unreachable)
+        self.is_held_over = self.is_held_over and self._unreachable
         if isinstance(outcome, Conflict):
             self._learn_conflict(outcome.current, unchanged, now)
         if isinstance(outcome, Unreachable) or self.observed == write.base:
@@ -193,7 +122,7 @@ class LeaseElector:
         ``patience``: seconds that a free lease is left to better placed candidates, counted from when it was seen to become free. Negative
         when the caller knows that its holder's right has ended so much earlier. ``not_before``: it is not taken before this instant.
         """
-        self._patience, self._not_before = patience, not_before
+        self.patience, self._not_before = patience, not_before
         self._fire(Event.ELIGIBLE if eligible else Event.INELIGIBLE)
         self._settle(now)
 
@@ -205,6 +134,14 @@ class LeaseElector:
         """The datapath confirmed a claim set without this lease, made after ``wants_withdrawal`` was seen. Ignored while HOLDING."""
         if self.state is not State.HOLDING:
             self._silent_at = NEVER
+        self._settle(now)
+
+    def holder_broken(self, version: str, expired_at: Instant, now: Instant) -> None:
+        """The heartbeat on which exactly this version of the lease relied was over, by ``expired_at`` as far as we saw, at an instant when
+        the version stood already: it may be taken, but not before it stood for its own duration, as whoever held it before the one that it
+        names may not know yet."""
+        if self.observed is not None and self.observed.resource_version == version and not self._carries_us():
+            self._takeable_at = max(expired_at, self._changed_at + self.observed.lease_duration)
         self._settle(now)
 
     def handle_timer(self, now: Instant) -> None:
@@ -240,15 +177,42 @@ class LeaseElector:
 
     # What it is
 
+    def hold_granted(self, until: Instant) -> None:
+        """The datapath was told that it may hold the addresses over until then."""
+        self._silent_at = max(self._silent_at, until)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write is in flight."""
+        return self._in_flight is not None
+
+    @property
+    def api_is_lost(self) -> bool:
+        """Whether the API has not answered our last write, or has not said yes or no."""
+        return self._unreachable or self._in_flight is not None
+
     @property
     def deadline(self) -> Instant | None:
-        """Our datapath may answer strictly before this instant; None: not at all."""
-        return self._right_until if self.state is State.HOLDING else None
+        """Our datapath may answer strictly before this instant; None: not at all. In the past while the lease is held over."""
+        return self._right_until if self.state is State.HOLDING or self.is_held_over else None
+
+    @property
+    def held_over_from(self) -> Instant:
+        """From when the datapath should be told that it may have to hold the addresses over; FOREVER for never."""
+        if not self.timing.hold_on_api_loss or self.deadline is None:
+            return FOREVER
+        return NEVER if self.is_held_over else self._right_until - self.timing.hold_lead
 
     @property
     def observed_since(self) -> Instant:
         """When the lease was first seen, or written, as it is known."""
         return self._changed_at
+
+    @property
+    def awaits_break_of(self) -> str | None:
+        """The node whose heartbeat must be broken before this candidate may take the lease."""
+        waiting = self.state is State.FOLLOWING and self._takeable_at == FOREVER
+        return self.observed.holder_identity if waiting and self.observed is not None else None
 
     @property
     def wants_withdrawal(self) -> bool:
@@ -270,7 +234,12 @@ class LeaseElector:
     # Walking the table
 
     def _fire(self, event: Event) -> None:
+        expires = self.state is State.HOLDING and event is Event.EXPIRED
         self.state = TRANSITIONS[self.state].get(event, self.state)
+        if expires:
+            self.is_held_over = self.timing.hold_on_api_loss and self.api_is_lost
+        elif self.state is not State.RESUMING:
+            self.is_held_over = False
         if self.state in (State.IDLE, State.FOLLOWING):
             self._right_until = NEVER
 
@@ -308,7 +277,7 @@ class LeaseElector:
 
     def _taken_at(self) -> Instant:
         """When we take the lease unless it changes."""
-        return max(self._takeable_at + self._patience, self._not_before)
+        return max(self._takeable_at + self.patience, self._not_before)
 
     def _carries_us(self) -> bool:
         return self.observed is not None and self.observed.holder_identity == self.identity
@@ -349,6 +318,8 @@ class LeaseElector:
 
     def _hold_time(self, lease: Lease | None, previous: Lease | None) -> float:
         """How long an unchanged lease binds those who observe it; one that vanished, as long as its last holder may have believed."""
+        if lease is not None and lease.follows_heartbeat:
+            return FOREVER  # until holder_broken
         if lease is not None:
             return max(0.0, lease.lease_duration) if lease.holder_identity else 0.0
         return max(self.timing.lease_duration, previous.lease_duration if previous else 0.0)
@@ -356,7 +327,8 @@ class LeaseElector:
     def _our_identity_observed(self, now: Instant) -> None:
         if not self._attempted and self.observed is not None:  # an earlier life of ours: its claims may still be obeyed
             self._silent_at = max(self._silent_at, now + FENCE * self.observed.lease_duration)
-        if self._attempted and self.state is State.IDLE:  # a write of this life that came through after all
+        unexpiring = self.observed is not None and self.observed.follows_heartbeat
+        if (self._attempted or unexpiring) and self.state is State.IDLE:  # a write that came through after all, or that nobody would end
             self._fire(Event.OURS)
 
     def _not_ours_observed(self) -> None:
@@ -367,6 +339,10 @@ class LeaseElector:
             self._right_until = NEVER
 
     # Writing
+
+    def _grant(self, write: LeaseWrite, sent_at: Instant) -> None:
+        self._right_until = sent_at + FENCE * write.lease_duration
+        self._renew_at = sent_at + self.timing.renew_deadline
 
     def _write_due_at(self) -> Instant:
         """When the next write may go out; FOREVER when none is wanted or one is in flight."""

@@ -86,7 +86,7 @@ class NodeHealth:
 
     def next_timer(self) -> Instant | None:
         """When the conditions of some node begin to count."""
-        return self._timers.next()
+        return self._timers.next_timer()
 
     def handle_timer(self, now: Instant) -> bool:
         """Whether the conditions of some node have begun to count since the last call."""

@@ -3,13 +3,14 @@
 Knows nothing of electors and of interfaces: the controller says what is held until when, and makes the claims of one lease.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from l2announce.control.firsts import FirstClaims
 from l2announce.control.members import Members
 from l2announce.model.address import FOREVER, NEVER, Address, Instant
-from l2announce.model.claim import Claim
+from l2announce.model.claim import Claim, ClaimSet
+from l2announce.model.timing import Timing
 
 GATHER_PER_HUNDRED = 0.002
 """Seconds, for each hundred leases that are held, between two claim sets when leases are won or lost: about twice what making and applying
@@ -29,6 +30,7 @@ class Holdings:
         self.extended = False
         self._members = members
         self._make = make
+        self._macs: frozenset[bytes] = frozenset()
         self._told: dict[str, set[Address]] = {}
         self._told_at: Instant = NEVER
 
@@ -56,18 +58,40 @@ class Holdings:
             return FOREVER
         return self._told_at + (len(self.until) // 100 * GATHER_PER_HUNDRED if self.changed else gathering)
 
-    def take(self, now: Instant) -> tuple[Claim, ...]:
-        """The claims of every lease, to be told now."""
+    def learn_macs(self, macs: frozenset[bytes]) -> None:
+        """Those of the nodes of this cluster, as far as they are known."""
+        self.extended |= macs != self._macs and bool(self.until)
+        self._macs = macs
+
+    def take(self, generation: int, timing: Timing, now: Instant, held_over: Mapping[str, Instant]) -> ClaimSet:
+        """The claims of every lease, to be told now. Those of the leases in ``held_over`` may be held until the instants there: the
+        addresses that were told before, where all leases of the group are ours."""
         self.changed = self.extended = False
         self._told_at = now
-        self._told = {name: {claim.address for claim in self._claims_for(name)} for name in self.until}
-        return tuple(self.claims())
+        made = {name: tuple(self._claims_of_lease(name)) for name in self.until}
+        for name, until in held_over.items():
+            deciding = self._members.deciding(name) or name
+            if all(member in self.until for member in (deciding, *self._members.of(deciding))):
+                told = self._told.get(deciding, ())
+                made[deciding] = tuple(replace(one, held_until=until) if one.address in told else one for one in made[deciding])
+        self._told = {name: {claim.address for claim in claims if now < claim.until} for name, claims in made.items()}
+        return ClaimSet(
+            generation,
+            tuple(claim for claims in made.values() for claim in claims),
+            timing.announce_refresh,
+            self._macs,
+            probe_wait=timing.probe_wait,
+            answer_limit=timing.answer_limit,
+        )
 
     def claims(self) -> Iterator[Claim]:
-        """The claims of every lease that is held."""
+        """The claims of every lease that is held, as their leases alone allow."""
         for name in self.until:
-            for claim in self._claims_for(name):
-                yield replace(claim, probe=True) if self.firsts.includes(name, claim.address) else claim
+            yield from self._claims_of_lease(name)
+
+    def _claims_of_lease(self, name: str) -> Iterator[Claim]:
+        for claim in self._claims_for(name):
+            yield replace(claim, probe=True) if self.firsts.includes(name, claim.address) else claim
 
     def member_lost(self, name: str, addresses: Collection[Address]) -> None:
         """A member's lease was lost to somebody who may believe that it is a group of its own: the Service's addresses are his."""

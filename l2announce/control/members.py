@@ -54,6 +54,11 @@ class Members:
         """The lease that decides over the member ``name``; None when it is no member."""
         return self._deciding.get(name)
 
+    def group_of(self, name: str) -> tuple[str, ...]:
+        """The leases of the group of which ``name`` is one, the deciding one first."""
+        deciding = self._deciding.get(name, name)
+        return (deciding, *self.of(deciding))
+
     def service(self, name: str) -> NamespacedName:
         """Whose lease the member is."""
         return self._services[name]

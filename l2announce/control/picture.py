@@ -5,7 +5,7 @@ Made anew from whole inputs, objects and interfaces. Knows nothing of leases, de
 
 from collections.abc import Iterable, Sequence
 
-from l2announce.control.claims import claims_for, of_groups
+from l2announce.control.claims import Places, of_groups, places
 from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.groups import Group, GroupLeases, LeaseNameStyle, clash_problems, group_leases, shared_address_groups
 from l2announce.control.guard import GuardList, guard_list
@@ -30,6 +30,8 @@ class Picture:
         self._candidates: Candidates = candidate_devices((), self._patterns)
         self._guard = GuardList()
         self._announcements: dict[str, tuple[Announcement, ...]] = {}
+        self._places: dict[str, Places] = {}
+        self._places_with: frozenset[str] = frozenset()
         self.has_devices = False
         self.devices: tuple[Device, ...] = ()
         self.segments = Segments()
@@ -53,6 +55,7 @@ class Picture:
         self.devices = tuple(devices)
         before = self.segments, self._candidates, self._guard
         self.segments = segments(self.devices)
+        self._places.clear()
         self._candidates, self._guard = candidate_devices(self.devices, self._patterns), self._guard_list()
         return self.segments != before[0], (self._candidates, self._guard) != before[1:]
 
@@ -65,6 +68,7 @@ class Picture:
         announcements = of_groups(self.selection.announcements, self.groups | alone)
         changed = any(announcements.get(name) != self._announcements.get(name) for name in held)
         self._announcements = announcements
+        self._places.clear()
         return changed
 
     @property
@@ -89,7 +93,16 @@ class Picture:
     def claims(self, name: str, with_carrier: frozenset[str], deadline: Instant = NEVER) -> tuple[Claim, ...]:
         """What this node claims until ``deadline`` while it holds the lease ``name``: of several interfaces on one segment, one answers,
         where it can one of ``with_carrier``."""
-        return claims_for(self.wanted(name), deadline, lambda address, wanted: self.segments.answering(address, wanted, with_carrier))
+        return tuple([Claim(address, interfaces, deadline) for address, interfaces in self._places_of(name, with_carrier)])
+
+    def _places_of(self, name: str, with_carrier: frozenset[str]) -> Places:
+        """Found once for each lease until what it follows from changes: claims are made anew for every renewal."""
+        if with_carrier != self._places_with:
+            self._places.clear()
+            self._places_with = with_carrier
+        if name not in self._places:
+            self._places[name] = places(self.wanted(name), lambda address, wanted: self.segments.answering(address, wanted, with_carrier))
+        return self._places[name]
 
     def _guard_list(self) -> GuardList:
         return guard_list(self._node_name, self.devices, self.cluster.nodes.values(), self.cluster.api_servers)

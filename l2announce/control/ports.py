@@ -38,6 +38,11 @@ class Cluster(Protocol):
 class LeaseStore(Protocol):
     """Leases with compare-and-swap on resourceVersion."""
 
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be reached at present, one sentence; "" when it can, as far as was tried."""
+        ...
+
     def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
         """LeasesListed first, then every change, in order for each lease. Never ends; recovers by itself from losses."""
         ...

@@ -8,8 +8,9 @@ goes moves nothing.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.observed import ObservedLeases
+from l2announce.control.states import State
 from l2announce.control.turns import Turns
 from l2announce.model.address import FOREVER, Instant
 from l2announce.model.lease import MOVE_TO, LeaseWrite, Verb

@@ -31,6 +31,8 @@ class Reason(Enum):
     """spec.loadBalancerClass belongs to another implementation."""
     HEADLESS = "Headless"
     NO_PORTS = "NoPorts"
+    IP_MODE_PROXY = "IPModeProxy"
+    """It would have no address but load balancer IPs of ipMode Proxy: traffic to them goes through the load balancer."""
     NO_ADDRESS = "NoAddress"
     """No external IP, and no load balancer IP in the status (yet), or the Service is not of type LoadBalancer."""
     TYPE_ANNOTATION = "TypeAnnotation"
@@ -77,7 +79,10 @@ def announceable(service: Service) -> Announceable | Reason:
     load_balancer_ips = service.load_balancer_ips if service.type == "LoadBalancer" else ()
     exposed = _exposes_load_balancer(service)
     if not service.external_ips and not (load_balancer_ips and exposed):
-        return Reason.TYPE_ANNOTATION if load_balancer_ips else Reason.NO_ADDRESS
+        if load_balancer_ips:
+            return Reason.TYPE_ANNOTATION
+        proxied = service.type == "LoadBalancer" and service.has_proxied_ips
+        return Reason.IP_MODE_PROXY if proxied else Reason.NO_ADDRESS
     return Announceable(service.external_ips, load_balancer_ips if exposed else ())
 
 

@@ -10,11 +10,12 @@ the former holder. Whoever takes the lease writes neither.
 
 from collections.abc import Mapping
 
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.groups import Group
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import Plan, plan
 from l2announce.control.preferences import Preference, preference_of
+from l2announce.control.states import State
 from l2announce.model.address import FOREVER, NEVER, Instant
 from l2announce.model.lease import ANYBODY, MOVE_TO, MOVED_FROM, RESERVED_FOR, Lease
 from l2announce.model.objects import NamespacedName, Service

@@ -21,7 +21,7 @@ class Wakeups:
             self._at[name] = at
             heapq.heappush(self._queue, (at, name))
 
-    def next(self) -> Instant | None:
+    def next_timer(self) -> Instant | None:
         """The earliest timer."""
         while self._queue and self._at.get(self._queue[0][1]) != self._queue[0][0]:
             heapq.heappop(self._queue)
@@ -29,7 +29,7 @@ class Wakeups:
 
     def due(self, now: Instant) -> Iterator[str]:
         """Take the names whose time has come, earliest first, each once."""
-        while (at := self.next()) is not None and at <= now:
+        while (at := self.next_timer()) is not None and at <= now:
             name = heapq.heappop(self._queue)[1]
             del self._at[name]
             yield name

@@ -18,7 +18,8 @@ from l2announce.responder.batch import (
     answer_arp,
     answer_ndp,
 )
-from l2announce.responder.engine import Responder, Transmit
+from l2announce.responder.engine import Responder
+from l2announce.responder.frames import Transmit
 from l2announce.wire.arp import FRAME_LENGTH as ARP_FRAME_LENGTH
 from l2announce.wire.bpf import DROP_ALL, Filter, arp_filter, ndp_filter
 from l2announce.wire.ethernet import ETH_P_ARP, ETH_P_IPV6

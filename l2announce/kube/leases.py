@@ -32,11 +32,22 @@ class KubeLeases:
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._time_limit = time_limit
         self._wall_clock = wall_clock
+        self._watch_trouble = ""
+        self._write_trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What the last write, or else the watch, has failed with; "" when both are well."""
+        return self._write_trouble or self._watch_trouble
+
+    def _watch_failing(self, err: ApiError | None) -> None:
+        self._watch_trouble = f"leases of namespace {self._namespace}: {err}" if err else ""
 
     async def watch(self) -> AsyncIterator[LeasesListed | LeaseObserved]:
         """LeasesListed, then each change; after a gap LeasesListed again. Never ends."""
-        async with aclosing(Reflector(self._transport, Resource(self._path)).changes()) as changes:
+        async with aclosing(Reflector(self._transport, Resource(self._path), failing=self._watch_failing).changes()) as changes:
             async for change in changes:
+                self._write_trouble = ""
                 if isinstance(change, Listed):
                     leases = (_decode(item) for item in change.items)
                     yield LeasesListed(tuple(lease for lease in leases if lease is not None))
@@ -45,6 +56,11 @@ class KubeLeases:
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Conflict when somebody else was first, or the lease is gone."""
+        outcome = await self._write(write)
+        self._write_trouble = outcome.reason if isinstance(outcome, Unreachable) else ""
+        return outcome
+
+    async def _write(self, write: LeaseWrite) -> WriteOutcome:
         now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         lease = lease_after(write, now, write.base.resource_version if write.base else "")
         method, path = ("POST", self._path) if write.base is None else ("PUT", f"{self._path}/{write.name}")

@@ -18,8 +18,8 @@ from l2announce.errors import ConfigurationError
 from l2announce.manifests.inotify import LOST, TRY_AGAIN, Watcher, refusal, wait_until_there
 from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, create, is_token
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, WriteOutcome, Written
+from l2announce.model.names import is_name
 from l2announce.wire.leases import encode_lease, lease_after
-from l2announce.wire.objects import is_name
 
 TIME_LIMIT = 3.0
 """Seconds after which a write counts as unanswered."""
@@ -46,10 +46,14 @@ class FileLeases:
         self._changed: set[str] = set()
         self._rebuild = False
         self._refused: dict[str, str] = {}
+        self.trouble = ""
+        """What the last write has failed with."""
 
     async def write(self, write: LeaseWrite) -> WriteOutcome:
         """Try one write, once. Unreachable when the disk refuses it, or when the time limit is over: then it may still happen."""
-        return await self._in_time(write.name, lambda: self._write(write))
+        outcome = await self._in_time(write.name, lambda: self._write(write))
+        self.trouble = outcome.reason if isinstance(outcome, Unreachable) else ""
+        return outcome
 
     async def delete(self, name: str) -> WriteOutcome:
         """Delete a lease, whoever holds it. Written with the lease that was deleted, Conflict when there is none."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from l2announce.model.address import Address, Instant
+from l2announce.model.address import NEVER, Address, Instant
 from l2announce.model.timing import DEFEND_INTERVAL
 
 
@@ -12,12 +12,20 @@ class Claim:
 
     ``interfaces`` are link names. ``deadline`` is an instant of the boot clock: at and after it nothing is answered (the fence).
     ``probe``: nobody held the address before, so it is probed for before it is answered or announced for the first time.
+    ``held_until``: beyond the deadline, until then at most, the address is answered as long as probes find nobody else who has it, and no
+    longer than that: the lease cannot be renewed, and whoever takes it over will be seen on the link. Not later than the deadline: never.
     """
 
     address: Address
     interfaces: frozenset[str]
     deadline: Instant
     probe: bool = False
+    held_until: Instant = NEVER
+
+    @property
+    def until(self) -> Instant:
+        """At and after this instant nothing is answered, whatever is seen."""
+        return max(self.deadline, self.held_until)
 
 
 @dataclass(frozen=True, slots=True)

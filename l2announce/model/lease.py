@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from l2announce.model.names import is_name
+
 INTERFACES_ANNOTATION = "l2announce.io/interfaces"
 """On a held lease: ``interface=MAC`` pairs, separated by commas, on which the holder announces."""
 
@@ -24,6 +26,13 @@ ANYBODY = "*"
 DRAIN_PREFIX = "l2announce-drain."
 """A Lease of this name with a node's behind it: while it exists the node holds nothing."""
 
+LEASE_MODE_ANNOTATION = "l2announce.io/lease-mode"
+"""On a Service's Lease with the value ``node``: valid while the heartbeat Lease of its holder is, not while it is renewed itself."""
+
+NODE_MODE = "node"
+HEARTBEAT_PREFIX = "l2announce-node."
+"""Before a node's name in the name of its heartbeat Lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -40,6 +49,17 @@ class Lease:
     lease_transitions: int = 0
     annotations: dict[str, str] = field(default_factory=dict)
     uid: str = ""
+
+    @property
+    def follows_heartbeat(self) -> bool:
+        """A Service's Lease that is held, and valid as long as the heartbeat of its holder. Not where there can be no such heartbeat, nor
+        where somebody put the annotation on a Lease that is no Service's: those are valid by themselves."""
+        return (
+            self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
+            and bool(self.holder_identity)
+            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX))
+            and is_name(HEARTBEAT_PREFIX + self.holder_identity)
+        )
 
 
 class Verb(Enum):

@@ -60,6 +60,8 @@ class Service:
     headless: bool = False
     has_ports: bool = True
     external_traffic_policy: str = "Cluster"
+    has_proxied_ips: bool = False
+    """Whether status.loadBalancer.ingress has IPs of ipMode Proxy, which are another's to announce."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,13 +91,15 @@ class ProblemStatus:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """One agent, whole. ``failover_bound``: seconds that a crash of the holder may leave an address unanswered."""
+    """One agent, whole. ``failover_bound``: seconds that a crash of the holder may leave an address unanswered. ``restart_bound``: seconds
+    within which a control process that ended alone may be back without anybody noticing."""
 
     node: str
     version: str
     ready: bool
     gate_open: bool
     failover_bound: float
+    restart_bound: float
     generation_sent: int
     generation_applied: int
     services: tuple[ServiceStatus, ...] = ()

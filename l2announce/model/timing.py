@@ -59,6 +59,19 @@ MIN_ANSWER_LIMIT = 100
 MAX_ANSWER_LIMIT = 1_000_000_000
 """More than any link carries."""
 
+HOLD_GRANT = 2.0
+"""Seconds for which control lets the responder hold an address beyond its deadline. It says so again in half of that, as long as it
+lives and the API is out of reach."""
+
+HOLD_LEAD = 1.0
+"""Seconds before the deadline from which an address that may have to be held is probed for."""
+
+HOLD_PROBE_INTERVAL = 2.0
+"""Seconds between two probes for an address that is held."""
+
+HOLD_VOUCH = 5.0
+"""Seconds, from when a probe that found nobody was sent, for which an address is held: two probes in a row may be lost."""
+
 HEARTBEAT = 0.5
 """The responder reports at least this often."""
 
@@ -86,7 +99,8 @@ class Timing:
     again. ``announce_refresh``: the interval at which held addresses are announced again, 0 for never.
     ``probe_wait``: how long a probe for an address that nobody held waits for an answer, 0 for no probes.
     ``rebalance``: the interval at which a node that holds too little asks for one lease, 0 for never.
-    ``answer_limit``: how many requests one link answers in a second at most, 0 for any number."""
+    ``answer_limit``: how many requests one link answers in a second at most, 0 for any number.
+    ``hold_on_api_loss``: whether an address whose lease cannot be renewed is answered beyond its deadline while nobody else claims it."""
 
     lease_duration: float = 15.0
     renew_deadline: float = 5.0
@@ -95,6 +109,7 @@ class Timing:
     probe_wait: float = PROBE_WAIT
     answer_limit: int = ANSWER_LIMIT
     rebalance: float = 0.0
+    hold_on_api_loss: bool = False
 
     def __post_init__(self) -> None:
         if not self.lease_duration >= 1 or self.lease_duration % 1 != 0:
@@ -135,6 +150,17 @@ class Timing:
                 f"--announce-refresh {self.announce_refresh:g}s: must be at least {MIN_REFRESH:g}s, or 0s for no refresh; "
                 "below 300s it keeps switches from forgetting"
             )
+
+    @property
+    def hold_lead(self) -> float:
+        """Seconds before the end of a right from which the datapath prepares to do without."""
+        return min(HOLD_LEAD, self.restart_bound / 2)
+
+    @property
+    def restart_bound(self) -> float:
+        """The time, in seconds, within which a control process that died may come back and renew without anybody noticing: its responder
+        answers until the fence of a lease that was last renewed up to a renew deadline ago."""
+        return FENCE * self.lease_duration - self.renew_deadline
 
     @property
     def failover_bound(self) -> float:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from l2announce.model.address import NEVER, Address, Instant
+from l2announce.model.address import FOREVER, NEVER, Address, Instant
 from l2announce.model.link import Link
+from l2announce.model.timing import HOLD_VOUCH
 from l2announce.responder.limit import AnswerLimit
 from l2announce.wire.arp import REPLY, REQUEST
 from l2announce.wire.checksum import word_sum
@@ -39,6 +40,9 @@ class Answer:
     number: how many probes of the running try have gone out). ``foreign_mac`` belongs to the stranger who claimed the address last,
     ``conflicts`` times in all.
 
+    ``held_until`` is the claim's. ``vouched_at`` is when the newest probe went out that found nobody while the address may be held,
+    ``asked_at`` when the one went out whose answers are waited for, FOREVER without one. ``yielded``: somebody else claimed it meanwhile.
+
     ``partial_sum`` is the ones' complement sum of the neighbor advertisement with its pseudo header, but for the asker's address.
     """
 
@@ -56,11 +60,40 @@ class Answer:
     last_conflict: Instant = NEVER
     defended: Instant = NEVER
     conflict_reported: tuple[int, bool] = (0, False)
+    held_until: Instant = NEVER
+    vouched_at: Instant = NEVER
+    asked_at: Instant = FOREVER
+    yielded: bool = False
 
-    def grant(self, deadline: Instant) -> None:
-        """Obey the deadline of a claim."""
+    def grant(self, deadline: Instant, held_until: Instant) -> None:
+        """Obey the deadlines of a claim. One that does not let hold the address ends what was known for holding it."""
         self.granted = deadline
+        self.held_until = held_until
+        if held_until <= deadline:
+            self.vouched_at, self.asked_at, self.yielded = NEVER, FOREVER, False
         self.deadline = deadline if self.probes is None else NEVER
+
+    @property
+    def may_be_held(self) -> bool:
+        """Whether the address may be answered beyond the claim's deadline, and nobody else has claimed it since that is so."""
+        return self.held_until > self.granted and not self.yielded
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the address is not answered because somebody else has it, or may have it."""
+        return self.probes is not None or self.yielded
+
+    @property
+    def until(self) -> Instant:
+        """The end of every right to the address, whatever probes find."""
+        return self.held_until if self.may_be_held else self.granted
+
+    @property
+    def answered_until(self) -> Instant:
+        """Before this instant the address is answered: by the claim, or because a probe found nobody."""
+        if self.probes is not None or not self.may_be_held:
+            return self.deadline
+        return max(self.deadline, min(self.held_until, self.vouched_at + HOLD_VOUCH))
 
     def prepare(self, link: Link) -> None:
         """Make ready to answer on ``link``, with its present hardware and link-local address."""

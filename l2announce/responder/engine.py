@@ -6,18 +6,22 @@ The path of a frame begins in responder/batch.py, which answers well-formed requ
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from dataclasses import replace
+from ipaddress import IPv6Address
+from itertools import chain
 
 from l2announce.errors import DecodeError
 from l2announce.model.address import FOREVER, NEVER, Address, Instant, solicited_node_multicast
-from l2announce.model.claim import NO_CLAIMS, ClaimSet
+from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
 from l2announce.model.link import Link
-from l2announce.model.report import AnswerRecord, ConflictRecord, Report
+from l2announce.model.report import Report
 from l2announce.model.timing import PROBE_COUNT
 from l2announce.responder.announce import AnnouncementSchedule
 from l2announce.responder.answers import Answer, LinkAnswers
+from l2announce.responder.frames import Transmit, announcement_frames, probe_frame
+from l2announce.responder.holding import HoldProbes
 from l2announce.responder.limit import AnswerLimit
+from l2announce.responder.records import answer_records, conflict_records, forget_reports
 from l2announce.responder.verdict import Verdict
 from l2announce.wire import arp, icmpv6
 from l2announce.wire.ethernet import (
@@ -31,17 +35,6 @@ from l2announce.wire.ethernet import (
     without_priority_tag,
 )
 
-MAX_RECORDS = 1000
-"""Answer records in one report: what does not fit comes with the next. A report stays below the least socket buffer."""
-
-
-class Transmit(NamedTuple):
-    """A frame to send on a link. ``announced`` is the address that it announces, None when it answers somebody."""
-
-    ifindex: int
-    frame: bytes
-    announced: Address | None = None
-
 
 class Responder:
     """Answers and announces the claimed addresses, each until its deadline, on the claimed links, with the link's present MAC."""
@@ -54,6 +47,7 @@ class Responder:
         self._generation = -1
         self._next_deadline: Instant = NEVER
         self._schedule = AnnouncementSchedule()
+        self._holds = HoldProbes()
         self._own_macs: frozenset[bytes] = frozenset()
         self._to_probe: set[Address] = set()
         self._probed: set[Address] = set()
@@ -113,37 +107,48 @@ class Responder:
 
     def _forget(self, answers: LinkAnswers) -> None:
         for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
-            self._schedule.stop(answers.link.index, answer.address)
+            self._stop(answers.link.index, answer.address)
+
+    def _stop(self, index: int, address: Address) -> None:
+        self._schedule.stop(index, address)
+        self._holds.stop(index, address)
 
     def _fill(self, answers: LinkAnswers, now: Instant) -> None:
         """Make the answers of one link those that the claims want: keep what stays, announce what is new or was lapsed."""
         link = answers.link
-        wanted = self._deadlines(link.name)
+        wanted = self._claims_on(link.name)
         for table in (answers.ipv4, answers.ipv6):
             for octets in [octets for octets, answer in table.items() if answer.address not in wanted]:
-                self._schedule.stop(link.index, table.pop(octets).address)
+                self._stop(link.index, table.pop(octets).address)
                 answers.revision += 1
-        for address, deadline in wanted.items():
+        for address, claim in wanted.items():
             table = answers.table(address)
             answer = table.get(address.packed)
             if answer is None:
-                answer = table[address.packed] = Answer(address, deadline, probes=0 if address in self._to_probe else None)
+                answer = table[address.packed] = Answer(address, claim.deadline, probes=0 if address in self._to_probe else None)
                 answer.prepare(link)
                 answers.revision += 1
                 lapsed = True
             else:
-                lapsed = answer.granted <= now
-            answer.grant(deadline)
-            if lapsed and deadline > now and link.carrier:
+                lapsed = answer.until <= now
+            answer.grant(claim.deadline, claim.held_until)
+            self._holds.follow(link.index, answer, now)
+            if lapsed and claim.deadline > now and link.carrier:
                 self._begin(link.index, answer, now)
 
-    def _deadlines(self, name: str) -> dict[Address, Instant]:
-        """The claimed addresses of a link with their deadlines; of several claims for one address, the latest deadline holds."""
-        wanted: dict[Address, Instant] = {}
+    def _claims_on(self, name: str) -> dict[Address, Claim]:
+        """The claims on a link by address; of several claims for one address, the one with the latest deadline holds."""
+        wanted: dict[Address, Claim] = {}
         for claim in self._claims.claims:
-            if name in claim.interfaces:
-                wanted[claim.address] = max(claim.deadline, wanted.get(claim.address, claim.deadline))
+            if name in claim.interfaces and ((known := wanted.get(claim.address)) is None or known.deadline < claim.deadline):
+                wanted[claim.address] = claim
         return wanted
+
+    def control_lost(self, now: Instant) -> None:
+        """Nobody knows any more whether the leases can be renewed: what is held beyond its deadline is answered no longer."""
+        if any(claim.held_until > NEVER for claim in self._claims.claims):
+            claims = tuple(replace(claim, held_until=NEVER) for claim in self._claims.claims)
+            self.replace_claims(replace(self._claims, claims=claims), now)
 
     def solicited_node_groups(self) -> Mapping[int, frozenset[IPv6Address]]:
         """The multicast groups to be a member of, by link index."""
@@ -195,12 +200,12 @@ class Responder:
         if packet.is_announcement:
             return claim or Verdict.ANNOUNCEMENT
         address = packet.target_protocol_address
+        if packet.is_probe and (rival := self._judge_probe(address, mac, answers, now)) is not None:
+            return rival
         verdict = self._authorize(address, answers, mac, now)
         if verdict is Verdict.ANSWERED:
             self._outbox.append(Transmit(answers.link.index, arp.arp_reply(answers.link.mac, address, packet)))
             return verdict
-        if verdict is Verdict.PROBING and packet.is_probe:  # RFC 5227, 2.1.1: two want it
-            claim = self._judge_claim(address, mac, answers, now)
         return claim or verdict
 
     def _judge_ndp(self, frame: bytes, header: EthernetHeader, answers: LinkAnswers, now: Instant) -> Verdict:
@@ -219,12 +224,15 @@ class Responder:
         asker = solicitation.source_link_layer_address or header.source
         if (unusable := _judge_asker(asker, answers.link)) is not None:
             return unusable
+        if (
+            solicitation.is_duplicate_address_detection
+            and (rival := self._judge_probe(solicitation.target, asker, answers, now)) is not None
+        ):
+            return rival
         verdict = self._authorize(solicitation.target, answers, asker, now)
         if verdict is Verdict.ANSWERED:
             link = answers.link
             self._outbox.append(Transmit(link.index, icmpv6.neighbor_reply(link.mac, asker, solicitation, link.link_local)))
-        if verdict is Verdict.PROBING and solicitation.is_duplicate_address_detection:  # RFC 4862, 5.4.3: two want it
-            return self._judge_claim(solicitation.target, asker, answers, now) or verdict
         return verdict
 
     def _authorize(self, address: Address, answers: LinkAnswers, asker: bytes, now: Instant) -> Verdict:
@@ -232,7 +240,7 @@ class Responder:
         answer = answers.table(address).get(address.packed)
         if answer is None:
             return Verdict.WRONG_INTERFACE if address in self._claimed else Verdict.NOT_CLAIMED
-        if now >= answer.deadline:
+        if now >= answer.deadline and now >= answer.answered_until:
             return Verdict.EXPIRED if now >= answer.granted else Verdict.PROBING
         if not answers.limit.admits(asker, now):
             return Verdict.RATE_LIMITED
@@ -242,43 +250,67 @@ class Responder:
 
     def _judge_claim(self, address: Address, mac: bytes, answers: LinkAnswers, now: Instant) -> Verdict | None:
         """Somebody with ``mac`` says that ``address`` is theirs: None unless it is ours. A stranger is noted, and told better at most once
-        in a defend interval (RFC 5227, 2.4, case c); a probe that finds one is repeated after that time."""
+        in a defend interval (RFC 5227, 2.4, case c); a probe that finds one is repeated after that time. What may be held is yielded."""
         answer = answers.table(address).get(address.packed)
-        if answer is None or now >= answer.granted or mac in self._own_macs or _judge_asker(mac, answers.link) is not None:
+        if answer is None or mac in self._own_macs or _judge_asker(mac, answers.link) is not None:
             return None
-        if mac in self._claims.peers:
-            return Verdict.TAKEOVER
+        if now >= answer.until and not answer.may_be_held:
+            return None
+        verdict = Verdict.TAKEOVER if mac in self._claims.peers else Verdict.CONFLICT
+        yields = answer.may_be_held
+        if verdict is Verdict.TAKEOVER and not yields:
+            return verdict
         index = answers.link.index
         answer.conflicts += 1
         answer.foreign_mac, answer.last_conflict = mac, now
         self._disputed.add((index, address))
-        if answer.probes is not None:
+        if yields:
+            answer.yielded = True
+        elif answer.probes is not None:
             if answer.probes:
                 answer.probes = 0
                 self._schedule.again(index, address, now + self._claims.defend_interval)
         elif now >= answer.defended + self._claims.defend_interval:
             answer.defended = now
             self._schedule.again(index, address, now)
-        return Verdict.CONFLICT
+        return verdict
+
+    def _judge_probe(self, address: Address, mac: bytes, answers: LinkAnswers, now: Instant) -> Verdict | None:
+        """Somebody wants an address (RFC 5227, 2.1.1; RFC 4862, 5.4.3). That is a claim where ours is not certain: while we probe for the
+        address ourselves, or hold it beyond the deadline."""
+        answer = answers.table(address).get(address.packed)
+        return None if answer is None or now < answer.deadline else self._judge_claim(address, mac, answers, now)
 
     # -- time
 
     def next_timer(self) -> Instant | None:
         """When ``handle_timer`` should be called next; None when nothing is due."""
-        return self._schedule.next_timer()
+        return min((at for at in (self._schedule.next_timer(), self._holds.next_timer()) if at is not None), default=None)
 
     def handle_timer(self, now: Instant) -> None:
-        """Queue the announcements that are due: both ARP forms, or an unsolicited neighbor advertisement; or a probe."""
+        """Queue the announcements that are due: both ARP forms, or an unsolicited neighbor advertisement; or a probe.
+
+        Every frame that has come is to be judged before: a probe counts as unanswered when its time has passed.
+        """
+        for ifindex, answer, lapsed in self._holds.unanswered(now):
+            if lapsed:  # an end that only moved away leaves the bound a bound
+                self._next_deadline = NEVER
+                self._schedule.start(ifindex, answer.address, now)
+        for ifindex, answer in self._holds.due(now):
+            if self.links[ifindex].link.carrier:
+                self._holds.asked(ifindex, answer, now)
+                self._outbox.append(Transmit(ifindex, probe_frame(answer.address, self.links[ifindex].link), answer.address, True))
         for ifindex, address in self._schedule.due(now):
             answers = self.links[ifindex]
             answer = answers.table(address)[address.packed]
-            if now >= answer.granted or not answers.link.carrier:
+            ours_until = answer.answered_until if answer.probes is None else answer.granted
+            if now >= ours_until or not answers.link.carrier:
                 self._schedule.stop(ifindex, address)
                 continue
             if answer.probes is not None:
                 self._probe(answers.link, answer, answer.probes, now)
                 continue
-            frames = _announcements(address, answers.link)
+            frames = announcement_frames(address, answers.link)
             self._count_announcements(answer, len(frames))
             self._outbox += (Transmit(ifindex, frame, address) for frame in frames)
 
@@ -287,11 +319,11 @@ class Responder:
         address = answer.address
         if sent < PROBE_COUNT:
             answer.probes = sent + 1
-            self._outbox.append(Transmit(link.index, _probe_frame(address, link), address))
+            self._outbox.append(Transmit(link.index, probe_frame(address, link), address, True))
             self._schedule.again(link.index, address, now + self._claims.probe_wait / PROBE_COUNT)
             return
         answer.probes = None
-        answer.grant(answer.granted)
+        answer.grant(answer.granted, answer.held_until)
         self._probed.add(address)
         self._to_probe.discard(address)
         self._schedule.start(link.index, address, now)
@@ -299,16 +331,20 @@ class Responder:
     def sending_failed(self, transmits: Iterable[Transmit], now: Instant) -> None:
         """These frames were not sent. Announcements among them are tried again soon, a bounded number of times; answers are not, as
         whoever asked asks again."""
-        failed = Counter((ifindex, announced) for ifindex, _, announced in transmits if announced is not None)
-        for (ifindex, address), count in failed.items():
+        failed = Counter((one.ifindex, one.announced, one.is_probe) for one in transmits if one.announced is not None)
+        for (ifindex, address, is_probe), count in failed.items():
             answers = self.links.get(ifindex)
             answer = answers.table(address).get(address.packed) if answers is not None else None
-            if answer is not None:
-                if answer.probes:
-                    answer.probes -= 1
-                else:
-                    self._count_announcements(answer, -count)
-                self._schedule.failed(ifindex, address, now)
+            if answer is None:
+                continue
+            if is_probe and answer.probes is None:
+                answer.asked_at = FOREVER
+                continue
+            if answer.probes:
+                answer.probes -= 1
+            else:
+                self._count_announcements(answer, -count)
+            self._schedule.failed(ifindex, address, now)
 
     def _count_announcements(self, answer: Answer, count: int) -> None:
         answer.announcements += count
@@ -327,13 +363,13 @@ class Responder:
         ``judged`` never goes back from call to call. Usually one comparison, with the first deadline after ``judged``.
         """
         if now >= self._next_deadline:
-            deadlines = (claim.deadline for claim in self._claims.claims)
+            deadlines = chain((claim.deadline for claim in self._claims.claims), self._holds.ends())
             self._next_deadline = min((deadline for deadline in deadlines if deadline > judged), default=FOREVER)
         return now < self._next_deadline
 
     def has_live_claims(self, now: Instant) -> bool:
         """True while any claim's deadline is still to come."""
-        return any(now < claim.deadline for claim in self._claims.claims)
+        return any(now < claim.until for claim in self._claims.claims)
 
     def report(self, now: Instant, problems: tuple[str, ...] = ()) -> Report:
         """What is applied, seen and answered, for the control process. Taking it marks its answer records as reported."""
@@ -343,42 +379,14 @@ class Responder:
             links=tuple(answers.link for answers in self.links.values()),
             verdicts=tuple((verdict.value, count) for verdict, count in self.verdicts.items()),
             announcements=self._announcements,
-            answered=tuple(self._records()),
+            answered=tuple(answer_records(self.links)),
             problems=problems,
-            conflicts=tuple(self._conflict_records()),
+            conflicts=tuple(conflict_records(self.links, self._disputed)),
         )
 
     def forget_reports(self) -> None:
         """Whoever takes the next report knows nothing yet: it and its successors tell of every address again."""
-        for answers in self.links.values():
-            for answer in (*answers.ipv4.values(), *answers.ipv6.values()):
-                answer.reported = (0, 0)
-                answer.conflict_reported = (0, False)
-
-    def _records(self) -> Iterable[AnswerRecord]:
-        left = MAX_RECORDS
-        for answers in self.links.values():
-            for table in (answers.ipv4, answers.ipv6):
-                for answer in table.values():
-                    totals = (answer.count, answer.announcements)
-                    if totals != answer.reported and left:
-                        left -= 1
-                        answer.reported = totals
-                        yield AnswerRecord(answer.address, answers.link.name, answer.count, answer.last, answer.announcements)
-
-    def _conflict_records(self) -> Iterable[ConflictRecord]:
-        left = MAX_RECORDS
-        for index, address in sorted(self._disputed, key=str):
-            answers = self.links.get(index)
-            answer = answers.table(address).get(address.packed) if answers is not None else None
-            if answers is None or answer is None:
-                self._disputed.discard((index, address))
-                continue
-            totals = (answer.conflicts, answer.probes is not None)
-            if totals != answer.conflict_reported and left:
-                left -= 1
-                answer.conflict_reported = totals
-                yield ConflictRecord(address, answers.link.name, answer.foreign_mac, answer.conflicts, answer.last_conflict, totals[1])
+        forget_reports(self.links)
 
 
 def _judge_asker(mac: bytes, link: Link) -> Verdict | None:
@@ -386,13 +394,3 @@ def _judge_asker(mac: bytes, link: Link) -> Verdict | None:
     if mac == link.mac:
         return Verdict.OWN_FRAME
     return Verdict.BAD_SENDER if is_group(mac) or mac == arp.NO_MAC else None
-
-
-def _announcements(address: Address, link: Link) -> tuple[bytes, ...]:
-    if isinstance(address, IPv4Address):
-        return arp.arp_announcements(link.mac, address)
-    return (icmpv6.neighbor_announcement(link.mac, address, link.link_local),)
-
-
-def _probe_frame(address: Address, link: Link) -> bytes:
-    return arp.arp_probe(link.mac, address) if isinstance(address, IPv4Address) else icmpv6.neighbor_probe(link.mac, address)

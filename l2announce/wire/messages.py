@@ -13,12 +13,12 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from l2announce.errors import ChannelError
-from l2announce.model.address import Address
+from l2announce.model.address import NEVER, Address
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 
-VERSION = 2
+VERSION = 3
 MAX_DATAGRAM = 65536
 MAX_PARTS = 4096
 """A bound on what the other side can make us remember: 256 MiB, far above 100,000 claims."""
@@ -117,7 +117,10 @@ def encode_claims(claims: ClaimSet) -> list[bytes]:
     w.number("dddI", claims.refresh_interval, claims.defend_interval, claims.probe_wait, claims.answer_limit)
     w.number("I", len(claims.peers))
     w.octets += b"".join(sorted(claims.peers))
-    w.octets += bytes(claim.probe for claim in claims.claims)
+    w.octets += bytes(claim.probe | (claim.held_until > NEVER) << 1 for claim in claims.claims)
+    for claim in claims.claims:
+        if claim.held_until > NEVER:
+            w.number("d", claim.held_until)
     return _split(Kind.CLAIMS, claims.generation, w.octets)
 
 
@@ -136,10 +139,18 @@ def _decode_claims(r: _Reader) -> ClaimSet:
         claims.append(Claim(r.address(), sets[index], deadline))
     refresh, defend, wait, limit = r.duration(), r.duration(), r.duration(), r.integer("I")
     peers = frozenset(r.take(6) for _ in range(r.integer("I")))
-    probed = r.take(len(claims))
+    flags = r.take(len(claims))
+    claims = [_flagged(claim, bits, r) if bits else claim for claim, bits in zip(claims, flags, strict=True)]
     r.end()
-    claims = [replace(claim, probe=True) if probe else claim for claim, probe in zip(claims, probed, strict=True)]
     return ClaimSet(generation, tuple(claims), refresh, peers, defend, wait, limit)
+
+
+def _flagged(claim: Claim, bits: int, r: _Reader) -> Claim:
+    """A claim with what most lack: 1, it is probed for first; 2, it may be held, and until when."""
+    held_until = r.instant() if bits & 2 else NEVER
+    if bits > 3 or held_until != held_until:
+        raise ChannelError("claim has flags that are unknown, or is held until an instant that is not a number")
+    return replace(claim, probe=bool(bits & 1), held_until=held_until)
 
 
 def encode_report(report: Report) -> list[bytes]:

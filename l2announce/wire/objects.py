@@ -5,8 +5,7 @@ the path of the field and one sentence. Label selectors and interface expression
 """
 
 import contextlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -15,6 +14,7 @@ import msgspec
 
 from l2announce.model import objects as model
 from l2announce.model.address import Address
+from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
 
@@ -26,8 +26,6 @@ CONDITION_STATUSES = ("True", "False", "Unknown")
 READY = "Ready"
 NETWORK_UNAVAILABLE = "NetworkUnavailable"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
-
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class ObjectKey(NamedTuple):
@@ -97,10 +95,11 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
         type=_one_of(SERVICE_TYPES, spec.type, ("spec", "type")),
         load_balancer_class=spec.load_balancer_class,
         external_ips=_external_ips(spec, problems),
-        load_balancer_ips=_load_balancer_ips(service.status or schema.ServiceStatus(), problems),
+        load_balancer_ips=_load_balancer_ips(service.status, problems),
         headless=(spec.cluster_ip or "").lower() == "none" or HEADLESS_LABEL in labels,
         has_ports=bool(spec.ports),
         external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
+        has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(service.status)),
     )
     return Decoded(key, value, tuple(problems))
 
@@ -199,12 +198,6 @@ def announceable(text: str) -> Address:
     return address
 
 
-def is_name(text: str, *, label: bool = False) -> bool:
-    """True for a DNS-1123 subdomain of at most 253 characters, or with ``label`` for a single DNS-1123 label: what Kubernetes allows."""
-    parts = [text] if label else text.split(".")
-    return len(text) <= 253 and all(_LABEL.fullmatch(part) for part in parts)
-
-
 def _key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta) -> ObjectKey:
     name, namespace = metadata.name or "", ""
     if not name:
@@ -242,9 +235,14 @@ def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def _load_balancer_ips(status: schema.ServiceStatus, problems: list[FieldProblem]) -> tuple[Address, ...]:
+def _ingresses(status: schema.ServiceStatus | None) -> Sequence[schema.LoadBalancerIngress]:
+    load_balancer = (status or schema.ServiceStatus()).load_balancer
+    return (load_balancer or schema.LoadBalancerStatus()).ingress or ()
+
+
+def _load_balancer_ips(status: schema.ServiceStatus | None, problems: list[FieldProblem]) -> tuple[Address, ...]:
     found: list[Address] = []
-    for position, ingress in enumerate((status.load_balancer or schema.LoadBalancerStatus()).ingress or ()):
+    for position, ingress in enumerate(_ingresses(status)):
         path = ("status", "loadBalancer", "ingress", position)
         if ingress.ip_mode not in (None, "VIP", "Proxy"):
             problems.append(FieldProblem((*path, "ipMode"), "BadIPMode", f"{ingress.ip_mode!r} is not announced; write VIP or Proxy"))

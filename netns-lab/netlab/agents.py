@@ -28,7 +28,7 @@ def children(pid: int) -> list[int]:
 class Agent:
     """``l2announce agent`` of one node: a control process that starts a responder process. ``directory`` gets its socket and its log.
 
-    ``cluster`` are the flags that name the cluster it works on.
+    ``cluster`` are the flags that name the cluster it works on; ``before`` is put in front of its command.
     """
 
     namespace: Namespace
@@ -38,6 +38,7 @@ class Agent:
     settings: AgentSettings
     process: subprocess.Popen[bytes] | None = None
     stop_seconds: list[float] = field(default_factory=list)
+    before: tuple[str, ...] = ()
 
     @property
     def socket(self) -> Path:
@@ -58,7 +59,7 @@ class Agent:
         """Start it; returns at once."""
         with self.log.open("ab") as log:
             self.process = self.namespace.popen(
-                *WITH_PARENT, *self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                *WITH_PARENT, *self.before, *self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     @property

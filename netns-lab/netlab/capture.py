@@ -13,6 +13,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from netlab.pcapng import Frame, write_capture
@@ -70,7 +71,8 @@ def main(path: str, *names: str) -> None:
     frames.sort(key=operator.attrgetter("time"))
     described = [(name, f"switch port of {name}: what {name} sends") for name in names]
     count = write_capture(Path(path), described, frames, "l2announce lab: each frame once, by the switch port it came in")
-    print(json.dumps({"frames": count, "lost": sum(lost_frames(port) for port in ports)}), flush=True)
+    with suppress(BrokenPipeError):  # nobody waits for it any more
+        print(json.dumps({"frames": count, "lost": sum(lost_frames(port) for port in ports)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from netlab.edits import Editor
 from netlab.embedded import Embedded
 from netlab.kube import Kubernetes
 from netlab.leases import LeaseHistory
@@ -33,6 +34,12 @@ class LabCluster(Protocol):
 
     def lease_history(self) -> LeaseHistory:
         """A history of its leases that begins now."""
+
+    def lasting_history(self) -> LeaseHistory:
+        """The same, that goes on after the cluster was away."""
+
+    def editor(self) -> Editor:
+        """Its administrator."""
 
     def shell_lines(self) -> str:
         """What the lab's shell defines, in bash: at least ``leases``."""

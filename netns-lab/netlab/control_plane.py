@@ -213,6 +213,10 @@ class ControlPlane:
         """Send a signal to a process of it: SIGSTOP and SIGCONT to freeze and thaw."""
         os.kill(self.processes[name].pid, number)
 
+    def pids(self) -> list[int]:
+        """The process ids of what runs."""
+        return [process.pid for process in self.processes.values() if process.poll() is None]
+
     def kill(self, name: str) -> None:
         """Kill a process of it and wait until it is gone."""
         process = self.processes.pop(name)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from ipaddress import ip_interface
 from pathlib import Path
 
+from netlab.edits import Editor
+from netlab.file_editor import FileEditor
 from netlab.leases import FileLeaseHistory, LeaseHistory
 from netlab.namespaces import Network
 from netlab.services import ServiceAddress
@@ -41,6 +43,14 @@ class Embedded:
     def lease_history(self) -> LeaseHistory:
         """From the files."""
         return FileLeaseHistory(self._manifests / LEASES)
+
+    def lasting_history(self) -> LeaseHistory:
+        """The same: files are always there."""
+        return self.lease_history()
+
+    def editor(self) -> Editor:
+        """Of the files."""
+        return FileEditor(self._manifests)
 
     def shell_lines(self) -> str:
         """``leases`` asks the program about the directory, not an agent."""

@@ -6,8 +6,11 @@ There are no kubelets: Nodes get their status, and Services their EndpointSlices
 import json
 import os
 import shlex
+import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from netlab.api_editor import ApiEditor
 from netlab.build import WITH_PARENT, fetch
 from netlab.control_plane import ADMIN, ControlPlane, User, find_programs
 from netlab.leases import LeaseHistory, WatchedLeaseHistory
@@ -29,6 +33,7 @@ AGENTS = "l2announce:agents"
 """The group of the agents' users."""
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl")
+API_SERVER = "kube-apiserver"
 KUBE_PROXY = "system:kube-proxy"
 KUBE_PROXY_FLAGS = (
     "--proxy-mode=nftables",
@@ -70,6 +75,10 @@ class Kubernetes:
         self._programs = lab_programs()
         self._started: tuple[ControlPlane, Namespace] | None = None
         self._proxies: list[subprocess.Popen[bytes]] = []
+        self._editor: ApiEditor | None = None
+        self._away = False
+        self._frozen = 0
+        self._cuts: Counter[str] = Counter()
 
     def start(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
         """Everything up to the moment when each kube-proxy serves each address; then ``stop`` must be called."""
@@ -107,6 +116,61 @@ class Kubernetes:
         plane = self._running
         with self._control.entered():
             return WatchedLeaseHistory(plane.url, plane.directory / "ca.crt", User(ADMIN).token)
+
+    def lasting_history(self) -> LeaseHistory:
+        """From one watch after the other."""
+        plane = self._running
+        with self._control.entered():
+            return WatchedLeaseHistory(plane.url, plane.directory / "ca.crt", User(ADMIN).token, self._control.entered)
+
+    def editor(self) -> ApiEditor:
+        """Through the API server."""
+        if self._editor is None:
+            self._editor = ApiEditor(self._running, self._control, self.is_away)
+        return self._editor
+
+    # -- its faults
+
+    def is_away(self) -> bool:
+        """Whether the API server was frozen or killed, and is not back yet."""
+        if self._away and not self._frozen and self._running.is_running(API_SERVER) and self.editor().is_ready():
+            self._away = False
+        return self._away
+
+    def freeze(self) -> None:
+        """Stop the API server in its tracks; ``thaw`` lets it go on."""
+        self._away, self._frozen = True, self._frozen + 1
+        with suppress(KeyError, ProcessLookupError):
+            self._running.signal(API_SERVER, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo one ``freeze``."""
+        self._frozen -= 1
+        if not self._frozen:
+            with suppress(KeyError, ProcessLookupError):
+                self._running.signal(API_SERVER, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill the API server, if it runs."""
+        self._away = True
+        with suppress(KeyError):
+            self._running.kill(API_SERVER)
+
+    def start_again(self) -> None:
+        """Start it after ``kill``; it is away until it is ready."""
+        if not self._running.is_running(API_SERVER):
+            self._running.start_api_server()
+
+    def cut(self, node: str) -> None:
+        """Take a node's path to the API server away; ``join`` gives it back."""
+        self._cuts[node] += 1
+        self._control.ip(f"link set {node} down")
+
+    def join(self, node: str) -> None:
+        """Undo one ``cut``."""
+        self._cuts[node] -= 1
+        if not self._cuts[node]:
+            self._control.ip(f"link set {node} up")
 
     def shell_lines(self) -> str:
         """``kubectl`` as the administrator, and ``leases``."""

@@ -11,12 +11,14 @@ from netlab.agents import Agent
 from netlab.build import build
 from netlab.clusters import CLUSTERS, EMBEDDED, LabCluster
 from netlab.feed import CaptureFeed, ProberFeed
+from netlab.leases import LeaseHistory
 from netlab.namespaces import Network, stop_processes
 from netlab.prober import ProberConfig
 from netlab.services import load_service_addresses
 from netlab.topology import LAB_DIRECTORY, REPOSITORY, Topology
 from netlab.view import View
 from netlab.waiting import wait_until
+from netlab.wallclock import WallClock
 
 MANIFESTS = REPOSITORY / "policies" / "lab"
 OUT = LAB_DIRECTORY / "out"
@@ -26,10 +28,11 @@ START_SECONDS = 20.0
 class Lab:
     """The network with its backends, and an agent for each node, not yet started. A context manager; the directory is the caller's.
 
-    ``directory`` gets the agents' sockets and logs, and a copy of policies/lab. ``cluster`` is a name in CLUSTERS.
+    ``directory`` gets the agents' sockets and logs, and a copy of policies/lab. ``cluster`` is a name in CLUSTERS. With ``own_clocks`` each
+    agent has a wall clock of its own, in ``clocks``.
     """
 
-    def __init__(self, topology: Topology, directory: Path, cluster: str = EMBEDDED) -> None:
+    def __init__(self, topology: Topology, directory: Path, cluster: str = EMBEDDED, own_clocks: bool = False) -> None:
         self.topology = topology
         self.directory = directory
         self.manifests = directory / "manifests"
@@ -38,6 +41,7 @@ class Lab:
         self.cluster: LabCluster = CLUSTERS[cluster](self.manifests, directory)
         self.network = Network()
         self.agents: dict[str, Agent] = {}
+        self.clocks = {node.name: WallClock(directory / f"{node.name}.clock") for node in topology.nodes} if own_clocks else {}
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -51,7 +55,9 @@ class Lab:
             raise
         for node in self.topology.nodes:
             flags = self.cluster.agent_flags(node.name)
-            self.agents[node.name] = Agent(self.network[node.name], node.name, flags, self.directory, self.topology.agents)
+            made = self.agents[node.name] = Agent(self.network[node.name], node.name, flags, self.directory, self.topology.agents)
+            if node.name in self.clocks:
+                made.before = self.clocks[node.name].command()
         self._cleanup.callback(self._end_agents)  # before their cluster, so that they can release their leases
         return self
 
@@ -90,13 +96,16 @@ class Lab:
 
 
 class Watch:
-    """What observes a lab: lease history, capture, prober and view. A context manager; ``start`` is when it began, ns since the epoch."""
+    """What observes a lab: lease history, capture, prober and view. A context manager; ``start`` is when it began, ns since the epoch.
 
-    def __init__(self, lab: Lab, capture_file: Path) -> None:
+    ``history``: the lease history to use in place of a new one.
+    """
+
+    def __init__(self, lab: Lab, capture_file: Path, history: LeaseHistory | None = None) -> None:
         topology, prober = lab.topology, lab.topology.prober
         self.start = time.time_ns()
         self.clock_offset = self.start - time.monotonic_ns()
-        self.leases = lab.cluster.lease_history()
+        self.leases = history or lab.cluster.lease_history()
         ports = [topology.client.name, *(node.name for node in topology.nodes)]
         self.capture = CaptureFeed(lab.network[topology.switch.name], capture_file, ports)
         config = ProberConfig(

@@ -212,7 +212,7 @@ def _signal_socket() -> socket.socket:
     writing.setblocking(False)
     signal.set_wakeup_fd(writing.fileno())
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    _kept_open.append(writing)
+    _kept_open.extend((reading, writing))  # a second signal may come when the loop has ended
     return reading
 
 

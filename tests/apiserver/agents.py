@@ -294,8 +294,8 @@ class Agents:
 
 
 @contextmanager
-def start_agents(site: Site, behind_proxy: bool) -> Iterator[Agents]:
-    """An agent on each node, straight on the API server or behind a proxy, all settled. At the end they must still run."""
+def start_agents(site: Site, behind_proxy: bool, *flags: str) -> Iterator[Agents]:
+    """An agent on each node, straight on the API server or behind a proxy, all settled. ``flags`` are added to their command lines."""
     assert WATCHES < OBJECT_CONNECTIONS < LEASE_CONNECTIONS, "the pools are no bound that would hide a leak"
     with ExitStack() as stack:
         proxy = ProxyThread(site) if behind_proxy else None
@@ -306,7 +306,8 @@ def start_agents(site: Site, behind_proxy: bool) -> Iterator[Agents]:
             kubeconfigs = proxy.kubeconfigs
         agents = {}
         for node in site.segment.nodes:
-            agents[node.name] = Agent(node, node.name, ("--kubeconfig", str(kubeconfigs[node.name])), site.directory, SETTINGS)
+            cluster = ("--kubeconfig", str(kubeconfigs[node.name]), *flags)
+            agents[node.name] = Agent(node, node.name, cluster, site.directory, SETTINGS)
             agents[node.name].start()
             stack.callback(_stop, agents[node.name])
         asker = Asker(site.segment.client, [*ADDRESSES.values(), *NEW.values()])

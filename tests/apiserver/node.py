@@ -126,6 +126,10 @@ class ApiNode:
             self._controller.write_failed(write.name, outcome, time.monotonic())
         self._look_again()
 
+    async def _request(self, write: LeaseWrite) -> None:
+        assert self._leases is not None
+        await self._leases.write(write)
+
     async def _beat(self) -> None:
         while True:
             self._report()
@@ -141,6 +145,8 @@ class ApiNode:
         self._controller.handle_timer(now)
         for write in self._controller.next_writes(now):
             self._spawn(self._write(write))
+        for request in self._controller.next_requests(now):
+            self._spawn(self._request(request))
         claims = self._controller.claim_set(now)
         if claims is not None:
             self._ledger.replace(self._name, claims, now)

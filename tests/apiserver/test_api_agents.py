@@ -10,8 +10,10 @@ import pytest
 import trustme
 from netlab.agents import PROGRAM
 from netlab.api_proxy import Fault, pass_all
+from netlab.waiting import wait_until
 
-from tests.apiserver.agents import Agents, Site, build_site, inside_namespace, refusing, replaced, start_agents
+from l2announce.cli.ask import ask_agent, ask_why
+from tests.apiserver.agents import PATIENCE, Agents, Site, build_site, inside_namespace, refusing, replaced, start_agents
 from tests.apiserver.rig import AGENTS
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.netns]
@@ -123,6 +125,30 @@ def test_answers_that_take_two_seconds(agents: Agents) -> None:
 def test_storm_of_refusals(agents: Agents, status: int) -> None:
     with agents.surviving():
         agents.storm(refusing(status))
+
+
+@behind_proxy
+def test_an_agent_that_does_not_reach_the_api_says_so(agents: Agents) -> None:
+    """Each of itself, in explain and in status, once it does not answer any more; and no longer when all is well again."""
+
+    def words() -> set[str]:
+        told = [ask_why(agent.socket, "default/web") for agent in agents.agents.values()]
+        return {node.reason.partition("=")[0] for each in told for node in each.nodes if node.seen}
+
+    def nobody_named() -> bool:
+        told = [each for agent in agents.agents.values() for each in ask_agent(agent.socket).services]
+        return {(each.holder, each.reason) for each in told} == {(None, "ApiUnreachable")}
+
+    with agents.surviving():
+        agents.judge(refusing(503))
+        wait_until(nobody_named, PATIENCE, "every agent to say that it does not reach the API server, and to name nobody who is silent")
+        assert words() == {"ApiUnreachable"}
+        for agent in agents.agents.values():
+            problems = ask_agent(agent.socket).problems
+            assert ["HTTP 503" in each.message for each in problems if each.reason == "ApiUnreachable"] == [True]
+        agents.judge(pass_all)
+    wait_until(lambda: words() == {"Announces", "HeldBy"}, PATIENCE, "every agent to know the holder")
+    assert all(each.reason != "ApiUnreachable" for agent in agents.agents.values() for each in ask_agent(agent.socket).problems)
 
 
 @behind_proxy

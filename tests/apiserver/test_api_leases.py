@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from netlab.api_proxy import ApiProxy, Fault, api_proxy
+from netlab.api_proxy import ApiProxy, Fault, api_proxy, pass_all
 from netlab.control_plane import ControlPlane
 
 from l2announce.agent.clusters import LEASE_CONNECTIONS
@@ -126,6 +126,23 @@ async def test_refused_write_is_unreachable_and_says_why(control_plane: ControlP
         outcome = await leases.write(wanted(Verb.ACQUIRE))
         assert isinstance(outcome, Unreachable)
         assert re.search(reason.rstrip("?"), outcome.reason), outcome.reason
+        assert leases.trouble == outcome.reason
+        proxy.rule = pass_all
+        await leases.write(wanted(Verb.ACQUIRE))
+        assert not leases.trouble
+
+
+@asynchronous
+async def test_a_watch_that_fails_is_known(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as (_, proxy, leases), following(leases.watch()) as events:
+        await until(lambda: events, "the list")
+        assert not leases.trouble
+        proxy.rule = lambda _: Fault(status=503)
+        proxy.cut_watches()
+        await until(lambda: "HTTP 503" in leases.trouble, "the trouble to be known")
+        assert leases.trouble.startswith(f"leases of namespace {NAMESPACE}: ")
+        proxy.rule = pass_all
+        await until(lambda: not leases.trouble, "the trouble to be over", 30)
 
 
 @asynchronous

@@ -1,17 +1,21 @@
 """What ``status`` and ``who`` print of whole agents is the truth, in every form."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from netlab.agents import children
 from netlab.namespaces import run_command
 from netlab.segment import Segment
 from netlab.waiting import wait_until
 
-from tests.netns.agents_stand import PATIENCE, SETTINGS, WEB, Cluster, node_object, policy, service
+from l2announce.model.timing import GATE_TIMEOUT
+from tests.netns.agents_stand import PATIENCE, SETTINGS, SLACK, WEB, Cluster, node_object, policy, service
 from tests.netns.stand import resolved_to
 
 pytestmark = pytest.mark.netns
@@ -56,8 +60,8 @@ def test_status_tells_the_truth_in_every_form(cluster: Cluster) -> None:
     wait_until(lambda: all(each.answers for each in cluster.service(holder, WEB).addresses), PATIENCE, "the answers to be counted")
 
     table = cluster.command("status", "--state-socket", socket).stdout
-    bound = f"{SETTINGS.failover_bound:g}s"
-    assert table.splitlines()[0].startswith(f"node {holder}  ready  gate open  failover bound {bound}  l2announce ")
+    bounds = "failover bound 3.3s  restart bound 1.7s"
+    assert table.splitlines()[0].startswith(f"node {holder}  ready  gate open  {bounds}  l2announce ")
     services = rows(table, "SERVICE")
     assert services == {
         WEB: [f"{IPV4} {IPV6}", holder, "announced", "-"],
@@ -170,6 +174,36 @@ def test_a_dead_holders_name_is_not_told_as_if_it_served(cluster: Cluster) -> No
     assert found.returncode == 1
     assert rows(found.stdout, "SERVICE")[WEB][0] == "nobody"
     assert rows(found.stdout, "SERVICE")[WEB][-1] == "NoCarrier"
+
+
+def test_a_node_whose_responder_is_frozen_is_not_named(cluster: Cluster) -> None:
+    """It says so itself, within the time of the gate; then who has taken over is named everywhere."""
+    holder = cluster.wait_holder(WEB)
+    other = "n2" if holder == "n1" else "n1"
+    here, there = (("--state-socket", str(cluster.agents[node].socket)) for node in (holder, other))
+    (responder,) = children(cluster.agents[holder].pid)
+    os.kill(responder, signal.SIGSTOP)
+    try:
+        silent = cluster.wait_status(
+            holder,
+            lambda status: any(each.service == WEB and not each.announced for each in status.services),
+            "to say that it does not answer",
+            GATE_TIMEOUT + SLACK,
+        )
+        (web,) = (each for each in silent.services if each.service == WEB)
+        assert (web.reason, web.holder) == ("ResponderNotAnswering", None)
+        assert rows(cluster.command("who", IPV4, *here, check=False).stdout, "SERVICE")[WEB][0] != holder
+        assert cluster.wait_holder(WEB, other_than=holder) == other
+        for where in (here, there):
+            wait_until(
+                lambda where=where: rows(cluster.command("who", IPV4, *where, check=False).stdout, "SERVICE")[WEB][0] == other,  # type: ignore[misc]
+                PATIENCE,
+                "the new holder to be named",
+            )
+        printed = cluster.command("explain", WEB, *here).stdout
+        assert rows(printed[printed.index("NODE") :], "NODE")[holder][0] == "ResponderNotAnswering"
+    finally:
+        os.kill(responder, signal.SIGCONT)
 
 
 def test_a_second_agent_leaves_the_first_alone(cluster: Cluster) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from netlab.chaos import run as chaos
-from netlab.chaos.faults import Done, Scene
 from netlab.chaos.plan import Kind, Planned
 from netlab.chaos.run import play_round
+from netlab.chaos.scene import Done, Scene
 from netlab.topology import REPOSITORY
 
 pytestmark = pytest.mark.netns
@@ -39,7 +39,7 @@ def test_a_rogue_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         namespace.ip(f"address add {item.address}/32 dev lo", check=False)
         return Done(other, lambda: namespace.ip(f"address del {item.address}/32 dev lo", check=False))
 
-    monkeypatch.setattr(chaos, "FAULTS", {ROGUE: (Kind(ROGUE, 1.0, 1.5), begin)})
+    monkeypatch.setattr(chaos, "faults_on", lambda _: {ROGUE: (Kind(ROGUE, 1.0, 1.5), begin)})
     played = play_round(1, 0, 20.0, tmp_path, lambda _: None)
     assert any("one ask answered by" in violation.what for violation in played.violations)
     assert any("while the lease is held by" in violation.what for violation in played.violations)

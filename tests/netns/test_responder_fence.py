@@ -16,7 +16,7 @@ from l2announce.kernel.channel import Channel, PeerGone, connect
 from l2announce.kernel.clock import boot_time
 from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.report import Report
-from l2announce.wire.messages import encode_claims
+from l2announce.wire.messages import VERSION, encode_claims
 from tests.netns.stand import PATIENCE, ResponderUnderTest, Starter, Tap, Taps, Wire, is_answer
 
 pytestmark = pytest.mark.netns
@@ -211,7 +211,7 @@ BROKEN = {
     "not a message of l2announce": b"GET / HTTP/1.1\r\n\r\n",
     "ends within a field": encode_claims(ClaimSet(7, (STRANGE,)))[0][:-1],
     "deadline that is not a number": encode_claims(ClaimSet(7, (replace(STRANGE, deadline=float("nan")),)))[0],
-    "message version 9, but this program speaks 2": b"l2an\x09" + bytes(20),
+    f"message version 9, but this program speaks {VERSION}": b"l2an\x09" + bytes(20),
 }
 
 

@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from l2announce.control.election import WRITE_BURST, LeaseElector, State
+from l2announce.control.election import WRITE_BURST, LeaseElector
+from l2announce.control.states import State
 from l2announce.model.address import NEVER
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.timing import FENCE, Timing

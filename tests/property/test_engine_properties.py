@@ -14,7 +14,8 @@ from l2announce.model.claim import Claim, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.timing import ANNOUNCE_BURST, ANNOUNCE_GAP, ANNOUNCE_OFFSETS
 from l2announce.responder.batch import ADVERTISEMENT_SLOT, ARP_SLOT, NDP_SLOT, answer_arp, answer_ndp
-from l2announce.responder.engine import Responder, Transmit
+from l2announce.responder.engine import Responder
+from l2announce.responder.frames import Transmit
 from l2announce.responder.verdict import Verdict
 from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, decode_arp, encode_arp
 from l2announce.wire.ethernet import ETH_P_ARP, EthernetHeader, decode_ethernet
@@ -142,7 +143,7 @@ class ResponderMachine(RuleBasedStateMachine):
         self.responder.handle_timer(self.now)
         sent = self.responder.frames_to_send()
         seen: Counter[tuple[int, Address]] = Counter()
-        for ifindex, frame, _ in sent:
+        for ifindex, frame, *_ in sent:
             link, address = self.links[ifindex], announced_address(frame)
             assert link.carrier
             assert self.now < self.deadlines[address, link.name]
@@ -174,7 +175,7 @@ class ResponderMachine(RuleBasedStateMachine):
         assert self.responder.verdicts[expected] == before + 1
         self.asked[expected.value] += 1
         if expected is Verdict.ANSWERED:
-            ((index, reply, _),) = sent
+            ((index, reply, *_),) = sent
             assert index == ifindex
             assert link is not None
             check_reply(reply, address, link.mac)
@@ -265,7 +266,7 @@ def test_r3_one_reply_with_the_present_mac(address: Address, macs: list[bytes]) 
     for mac in macs:
         responder.replace_links([Link(2, "eth0", mac)], 1.0)
         assert responder.receive_frame(request(address), 2, 1.0) is Verdict.ANSWERED
-        ((_, reply, _),) = responder.frames_to_send()
+        ((_, reply, *_),) = responder.frames_to_send()
         check_reply(reply, address, mac)
 
 

@@ -88,7 +88,7 @@ def test_a_reply_is_for_an_owned_address_from_our_link(frame: bytes) -> None:
     verdict = responder.receive_frame(frame, LINK.index, 1.0)
     sent = responder.frames_to_send()
     assert len(sent) == (verdict is Verdict.ANSWERED)
-    for ifindex, reply, _ in sent:
+    for ifindex, reply, *_ in sent:
         assert ifindex == LINK.index
         assert reply[6:12] == LINK.mac
         if reply[12:14] == IPV6:

@@ -48,7 +48,7 @@ instants = st.floats(allow_nan=False)
 counts = st.integers(0, 2**64 - 1)
 durations = st.floats(0, 1e6)
 addresses: st.SearchStrategy[Address] = ipv4 | ipv6
-claims = st.builds(Claim, addresses, st.frozensets(names, max_size=3), instants, st.booleans())
+claims = st.builds(Claim, addresses, st.frozensets(names, max_size=3), instants, st.booleans(), instants)
 claim_sets = st.builds(
     ClaimSet,
     counts,

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from l2announce.control.election import LeaseElector
+from l2announce.control.heartbeats import Heartbeats
+from l2announce.control.observed import ObservedLeases
 from l2announce.model.address import NEVER, Address, Instant
 from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
-from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
+from l2announce.model.lease import HEARTBEAT_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
 from l2announce.model.link import Link
 from l2announce.model.report import Report
 from l2announce.model.timing import GATE_TIMEOUT, Timing
@@ -41,6 +43,7 @@ class Candidate(Protocol):
 
 
 MakeElector = Callable[[str, str, Timing], LeaseElector]
+MakeHeartbeats = Callable[[str, Timing, bool, ObservedLeases, Mapping[str, LeaseElector]], Heartbeats]
 
 
 class ElectorCandidate:
@@ -153,6 +156,69 @@ class ElectorCandidate:
         for name, elector in self.electors.items():
             if elector.wants_withdrawal and self._addresses[name] not in claimed:
                 elector.withdrawn(now)
+
+
+class NodeModeCandidate(ElectorCandidate):
+    """The same with heartbeats: electors of either mode, each lease judged by its own annotation."""
+
+    def __init__(
+        self,
+        identity: str,
+        timing: Timing,
+        leases: Mapping[str, Address],
+        patience: float,
+        node_mode: bool,
+        make_heartbeats: MakeHeartbeats = Heartbeats,
+    ) -> None:
+        self._observed = ObservedLeases()
+        self._made: dict[str, LeaseElector] = {}
+        self.heartbeats = beats = make_heartbeats(identity, timing, node_mode, self._observed, self._made)
+        super().__init__(identity, timing, leases, patience, lambda name, _, __: beats.new_elector(name))
+        self._made |= self.electors
+
+    def observe_leases(self, leases: Mapping[str, Lease], now: Instant) -> None:
+        self._observed.list_received(leases.values(), now)
+        super().observe_leases(leases, now)
+        self.heartbeats.listed(leases, now)
+
+    def observe_lease(self, name: str, lease: Lease | None, now: Instant) -> None:
+        self._observed.lease_observed(name, lease, now)
+        if name.startswith(HEARTBEAT_PREFIX):
+            self.heartbeats.lease_observed(name, lease, now)
+        else:
+            super().observe_lease(name, lease, now)
+
+    def write_succeeded(self, lease: Lease, sent_at: Instant, now: Instant) -> None:
+        if lease.name.startswith(HEARTBEAT_PREFIX):
+            self.heartbeats.write_succeeded(lease, sent_at, now)
+        else:
+            super().write_succeeded(lease, sent_at, now)
+
+    def write_failed(self, name: str, outcome: Conflict | Unreachable, now: Instant) -> None:
+        if name.startswith(HEARTBEAT_PREFIX):
+            self.heartbeats.write_failed(name, outcome, now)
+        else:
+            super().write_failed(name, outcome, now)
+
+    def next_timer(self) -> Instant | None:
+        return min((at for at in (super().next_timer(), self.heartbeats.next_timer()) if at is not None), default=None)
+
+    def handle_timer(self, now: Instant) -> None:
+        self.heartbeats.handle_timer(now)
+        super().handle_timer(now)
+
+    def next_writes(self, now: Instant) -> Sequence[LeaseWrite]:
+        self.heartbeats.news(now)
+        writes = [self.heartbeats.next_write_of(elector, now) for elector in self.electors.values()]
+        for elector in self.electors.values():
+            self.heartbeats.follow(elector, now)
+        return [*filter(None, writes), *self.heartbeats.next_writes(self._eligible, now)]
+
+    def claim_set(self, now: Instant) -> ClaimSet | None:
+        return None if self._sent is None and self._report_at == NEVER else super().claim_set(now)
+
+    def knows(self, name: str) -> bool:
+        return self._observed.present(name) is not None if name.startswith(HEARTBEAT_PREFIX) else super().knows(name)
 
 
 class Node:

@@ -6,7 +6,8 @@ E3, one holder for Services that share an address, holds because they share one 
 
 import pytest
 
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
+from l2announce.control.states import State
 from l2announce.model.address import NEVER, Instant
 from l2announce.model.lease import Lease
 from l2announce.model.timing import FENCE, GATE_TIMEOUT, Timing

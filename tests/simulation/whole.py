@@ -176,6 +176,8 @@ class WholeNode(Node):
 class WholeWorld(World):
     """Two groups of Services, one policy, whole nodes."""
 
+    node_type: type[WholeNode] = WholeNode
+
     def __init__(self, seed: int, plan: Plan, make_controller: MakeController = Controller) -> None:
         super().__init__(seed, plan)
         first, shared = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
@@ -189,7 +191,7 @@ class WholeWorld(World):
             policies={"all": AnnouncementPolicy("all", load_balancer_ips=True, node_selector=LabelSelector((("edge", "yes"),)))},
         )
         self.cluster = self.full
-        self.whole = [WholeNode(node, self, make_controller) for node in self.nodes]
+        self.whole = [self.node_type(node, self, make_controller) for node in self.nodes]
         self.nodes = list(self.whole)
 
     @property

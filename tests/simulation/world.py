@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from l2announce.control.election import WRITE_BURST, LeaseElector
+from l2announce.control.heartbeat import heartbeat_name
+from l2announce.control.heartbeats import Heartbeats
 from l2announce.model.address import Address
 from l2announce.model.timing import GATE_TIMEOUT, RANK_STEP, Timing
 from tests.simulation.api import CALM, RELIST_PERIOD, REQUEST_TIMEOUT, Network, Store, Weather
-from tests.simulation.node import Candidate, ElectorCandidate, MakeElector, Node
+from tests.simulation.node import Candidate, ElectorCandidate, MakeElector, MakeHeartbeats, Node, NodeModeCandidate
 from tests.simulation.record import Answers
 from tests.simulation.virtual import BootClock, EventQueue
 
@@ -32,6 +34,9 @@ class Plan:
     rates: tuple[float, float] = (SLOWEST_CLOCK, FASTEST_CLOCK)
     timing: Timing | None = None
     make_elector: MakeElector = LeaseElector
+    lease_mode: str = "service"
+    """Of the nodes: ``service``, ``node``, or ``mixed``, where each life of a control process draws its own."""
+    make_heartbeats: MakeHeartbeats = Heartbeats
 
 
 class World:
@@ -47,6 +52,8 @@ class World:
         self.answers = Answers()
         self.addresses: dict[str, Address] = {f"lease-{n}": IPv4Address(f"192.0.2.{n + 1}") for n in range(plan.leases)}
         self.make_elector = plan.make_elector
+        self.plan = plan
+        self.heartbeats = [] if plan.lease_mode == "service" else [heartbeat_name(f"n{n + 1}") for n in range(plan.nodes)]
         self._no_start_before = 0.0
         self._peace = 0
         self.nodes = [
@@ -63,7 +70,19 @@ class World:
         ]
 
     def _candidate_of(self, patience: float) -> Callable[[str], Candidate]:
-        return lambda name: ElectorCandidate(name, self.timing, self.addresses, patience, self.make_elector)
+        if self.plan.lease_mode == "service":
+            return lambda name: ElectorCandidate(name, self.timing, self.addresses, patience, self.make_elector)
+        return lambda name: NodeModeCandidate(
+            name, self.timing, self.addresses, patience, self._draws_node_mode(), self.plan.make_heartbeats
+        )
+
+    def _draws_node_mode(self) -> bool:
+        return self.plan.lease_mode == "node" or self.rng.random() < 0.5
+
+    @property
+    def lease_names(self) -> list[str]:
+        """Every lease that strangers may spoil: those of Services and the heartbeats."""
+        return [*self.addresses, *self.heartbeats]
 
     @property
     def watched(self) -> tuple[Address, ...]:
@@ -73,7 +92,7 @@ class World:
     @property
     def lease_count(self) -> int:
         """How many leases a node may write."""
-        return len(self.addresses)
+        return len(self.lease_names)
 
     @property
     def settling_time(self) -> float:
@@ -234,16 +253,16 @@ class Storm:
         node.channel_delay = (0.0001, self._rng.choice((0.002, 0.5)))
 
     def _delete(self, _: Node) -> None:
-        self._world.delete_lease(self._rng.choice(list(self._world.addresses)))
+        self._world.delete_lease(self._rng.choice(self._world.lease_names))
 
     def _usurp(self, _: Node) -> None:
-        self._world.usurp_lease(self._rng.choice(list(self._world.addresses)))
+        self._world.usurp_lease(self._rng.choice(self._world.lease_names))
 
     def _blank(self, _: Node) -> None:
-        self._world.blank_lease(self._rng.choice(list(self._world.addresses)))
+        self._world.blank_lease(self._rng.choice(self._world.lease_names))
 
     def _touch(self, _: Node) -> None:
-        self._world.touch_lease(self._rng.choice(list(self._world.addresses)))
+        self._world.touch_lease(self._rng.choice(self._world.lease_names))
 
 
 def overlaps(world: World) -> list[str]:

@@ -175,7 +175,7 @@ def test_another_option_in_the_first_place_is_handed_on() -> None:
     frame = frame[:56] + (total % 0xFFFF).to_bytes(2, "big") + frame[58:78] + b"\x0e\1" + frame[80:]
     responder = Watched(A6)
     assert ndp_batch(responder, frame) == []
-    ((_, reply, _),) = responder.frames_to_send()
+    ((_, reply, *_),) = responder.frames_to_send()
     assert reply == scapy_advertisement(ASKER, ASKER6)
 
 

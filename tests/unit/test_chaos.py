@@ -3,9 +3,24 @@
 from itertools import pairwise
 
 import pytest
-from netlab.chaos.judge import NANO, Answered, Gap, Span, answered, find_doubles, find_gaps, is_excused, recoveries, too_long
+from netlab.chaos.faults import faults_on
+from netlab.chaos.judge import (
+    LATE,
+    NANO,
+    Answered,
+    Gap,
+    Span,
+    answered,
+    find_doubles,
+    find_gaps,
+    find_late,
+    is_excused,
+    recoveries,
+    too_long,
+)
 from netlab.chaos.plan import Kind, make_plan
 from netlab.chaos.report import plot, quantile, table
+from netlab.leases import Renewal
 
 KINDS = (Kind("crash", 0.2, 5.0, 3), Kind("edit", 0.1, 0.2))
 NODES = ("n1", "n2", "n3")
@@ -84,6 +99,31 @@ def test_gaps_are_judged_from_the_last_thing_that_was_done() -> None:
     assert not too_long(gap, [Span("no policy", at(0.5), at(3.0), frozenset({A}))], 0.1)
     assert find_gaps(A, answers((1.0, "n1")), at(0.9), at(1.1)) == []
     assert [each.seconds for each in find_gaps(A, [], at(0.0), at(2.0))] == [2.0]
+
+
+def test_what_keeps_the_api_away_suspends_the_bound_until_a_while_after() -> None:
+    gap = Gap(A, at(1.0), at(20.0))
+    away = Span("API frozen", at(2.0), at(8.0), allowance=10.0)
+    assert not too_long(gap, [away], 3.0)
+    assert too_long(gap, [away], 1.9)
+    assert too_long(gap, [Span("API frozen", at(2.0), at(8.0))], 3.0)
+    assert not too_long(Gap(A, at(7.0), at(9.0)), [Span("API frozen", at(2.0), at(30.0), allowance=1.0)], 1.0), "it is still away"
+
+
+def test_an_answer_after_the_fence_is_late_whoever_has_the_lease() -> None:
+    renewals = [Renewal(at(0.0), "n1", 3), Renewal(at(1.0), "n1", 3), Renewal(at(9.0), "n2", 3)]
+    fence = 1.0 + 2.7
+    in_time, late = fence + LATE / NANO - 0.02, fence + LATE / NANO + 0.02
+    assert find_late(A, answers((0.5, "n1"), (in_time, "n1"), (9.1, "n2")), renewals, []) == []
+    (found_late,) = find_late(A, answers((late, "n1"), (late + 0.1, "n1")), renewals, [])
+    assert found_late.what.startswith("answered by n1 0.12")
+    assert find_late(A, answers((late, "n1")), renewals, [Span("edit", at(late - 0.1), at(late + 0.1), frozenset({A}))]) == []
+
+
+def test_an_api_server_has_faults_of_its_own() -> None:
+    on_files, on_kubernetes = faults_on("embedded"), faults_on("kubernetes")
+    assert on_files.items() < on_kubernetes.items()
+    assert {name for name in on_kubernetes.keys() - on_files.keys() if not name.startswith("API ")} == set()
 
 
 def test_the_time_to_recover_is_the_faults_own() -> None:

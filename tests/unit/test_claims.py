@@ -2,10 +2,9 @@
 
 from ipaddress import IPv4Address
 
-from l2announce.control.claims import claims_for
+from l2announce.control.claims import places
 from l2announce.control.policy import Announcement
 from l2announce.model.address import Address
-from l2announce.model.claim import Claim
 from l2announce.model.objects import NamespacedName
 
 ONE, OTHER = NamespacedName("shop", "a"), NamespacedName("shop", "b")
@@ -22,11 +21,11 @@ def test_one_claim_for_each_address_on_the_union_of_interfaces() -> None:
         Announcement(OTHER, VIP, frozenset({"eth1"})),
         Announcement(OTHER, SECOND, frozenset({"eth1"})),
     )
-    assert claims_for(announcements, 9.0, every) == (Claim(VIP, frozenset({"eth0", "eth1"}), 9.0), Claim(SECOND, frozenset({"eth1"}), 9.0))
-    assert claims_for((), 9.0, every) == ()
+    assert places(announcements, every) == ((VIP, frozenset({"eth0", "eth1"})), (SECOND, frozenset({"eth1"})))
+    assert places((), every) == ()
 
 
 def test_the_choice_is_made_among_all_of_them() -> None:
     """Not for each Service alone: two that share an address would choose two interfaces."""
     announcements = (Announcement(ONE, VIP, frozenset({"eth0"})), Announcement(OTHER, VIP, frozenset({"eth1"})))
-    assert claims_for(announcements, 9.0, lambda _, names: frozenset({max(names)})) == (Claim(VIP, frozenset({"eth1"}), 9.0),)
+    assert places(announcements, lambda _, names: frozenset({max(names)})) == ((VIP, frozenset({"eth1"})),)

@@ -37,6 +37,7 @@ NODE = NodeStatus(
     ready=True,
     gate_open=True,
     failover_bound=17.0,
+    restart_bound=8.5,
     generation_sent=2,
     generation_applied=2,
     services=(SERVED, ELSEWHERE, NOBODYS),
@@ -175,7 +176,7 @@ def test_a_fault_gets_one_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, 
 def test_status_as_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "status") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "node n1  ready  gate open  failover bound 17s  l2announce 9"
+    assert lines[0] == "node n1  ready  gate open  failover bound 17s  restart bound 8.5s  l2announce 9"
     assert [words(line) for line in lines[2:6]] == [
         ["SERVICE", "ADDRESSES", "HOLDER", "HERE", "WHY NOT HERE"],
         ["shop/web", "192.0.2.1 2001:db8::1", "n1", "announced", "-"],

@@ -9,8 +9,9 @@ import pytest
 
 from l2announce.control.blocker import Blocker
 from l2announce.control.controller import Controller
-from l2announce.control.election import State
+from l2announce.control.heartbeat import heartbeat_name
 from l2announce.control.services import Reason
+from l2announce.control.states import State
 from l2announce.model.address import Address, Instant
 from l2announce.model.claim import ClaimSet
 from l2announce.model.eligibility import EligibilitySettings
@@ -18,8 +19,10 @@ from l2announce.model.lease import (
     DRAIN_PREFIX,
     FOLLOWS_ANNOTATION,
     INTERFACES_ANNOTATION,
+    LEASE_MODE_ANNOTATION,
     MOVE_TO,
     MOVED_FROM,
+    NODE_MODE,
     RESERVED_FOR,
     Conflict,
     Lease,
@@ -56,9 +59,9 @@ JOINED = cluster(service(A, VIP_A), service(B, VIP_A, VIP_B))
 class Bench:
     """A Controller of node n1 with a store that obeys and a clock; the responder obeys when told to."""
 
-    def __init__(self, state: ClusterState = TWO, leases: Iterable[Lease] = (), now: Instant = 1000.0) -> None:
+    def __init__(self, state: ClusterState = TWO, leases: Iterable[Lease] = (), now: Instant = 1000.0, node_mode: bool = False) -> None:
         self.now = now
-        self.controller = Controller("n1", Timing(), now)
+        self.controller = Controller("n1", Timing(), now, node_mode=node_mode)
         self.version = 100
         self.writes: list[LeaseWrite] = []
         self.sent: list[ClaimSet] = []
@@ -125,12 +128,13 @@ def test_nothing_before_everything_was_seen_once() -> None:
     )
     controller.lease_observed(LEASE_A, None, 0.0)
     for step in steps:
+        assert controller.blocker(LEASE_A, 0.0) is Blocker.NOT_READY
         step()
         assert not controller.is_ready
-        assert controller.blocker(LEASE_A, 0.0) is Blocker.NOT_READY
         assert controller.next_writes(0.0) == []
         assert controller.claim_set(0.0) is None
         assert controller.next_timer() is None
+    assert controller.blocker(LEASE_A, 0.0) is Blocker.RESPONDER_NOT_ANSWERING
     controller.receive_report(Report(-1, 0.0, (LINK,)), 0.0)
     assert controller.is_ready
     assert {write.name for write in controller.next_writes(0.1)} == {LEASE_A, LEASE_B}
@@ -469,7 +473,7 @@ def test_a_silent_responder_costs_the_leases_but_only_after_their_deadlines() ->
     assert gate == bench.now + GATE_TIMEOUT
     bench.now = gate
     bench.look()
-    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.GATE_CLOSED
+    assert bench.controller.blocker(LEASE_A, bench.now) is Blocker.RESPONDER_NOT_ANSWERING
     assert bench.sent[-1].claims == ()
     bench.now = deadline - 0.01
     assert bench.look() == []
@@ -936,3 +940,96 @@ def test_a_drained_node_gives_everything_up_and_takes_it_again() -> None:
     assert bench.controller.next_requests(bench.now) == []
     bench.controller.stop(bench.now)
     assert bench.controller.next_requests(bench.now) == []
+
+
+# -- one heartbeat for each node
+
+
+HEARTBEAT = "l2announce-node.n1"
+"""The lease that this node renews in mode ``node``, and no other."""
+
+
+def beating(leases: Iterable[Lease] = ()) -> Bench:
+    """In mode ``node``, holding everything."""
+    bench = Bench(leases=leases, node_mode=True)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(1.0)
+    return bench
+
+
+def test_a_heartbeat_renews_every_lease() -> None:
+    bench = beating()
+    assert bench.claimed == {VIP_A, VIP_B}
+    assert [write.name for write in bench.writes] == [HEARTBEAT, LEASE_A, LEASE_B]
+    assert {write.annotations[LEASE_MODE_ANNOTATION] for write in bench.writes[1:]} == {NODE_MODE}
+    assert {write.annotations[INTERFACES_ANNOTATION] for write in bench.writes[1:]} == {"eth0=02:00:00:00:00:01"}
+    bench.writes.clear()
+    bench.run(30.0, LINK)
+    assert {write.name for write in bench.writes} == {HEARTBEAT}
+    assert all(claim.deadline > bench.now for claim in bench.sent[-1].claims)
+
+
+def test_a_heartbeat_that_is_refused_ends_the_claims_in_time() -> None:
+    bench = beating()
+    bench.now += 5.0
+    bench.report(LINK)
+    (beat,) = bench.look()
+    bench.controller.write_failed(beat.name, Unreachable("no answer"), bench.now)
+    while bench.now < 1000.0 + 14.0:
+        bench.now += 0.5
+        bench.report(LINK)
+        for write in bench.look():
+            bench.controller.write_failed(write.name, Unreachable("no answer"), bench.now)
+    assert bench.claimed == set()
+
+
+def test_a_stop_gives_the_heartbeat_up_last() -> None:
+    bench = beating()
+    bench.writes.clear()
+    bench.controller.stop(bench.now)
+    bench.settle()
+    bench.run(1.0, LINK)
+    assert [(write.verb, write.name) for write in bench.writes] == [(Verb.RELEASE, name) for name in (LEASE_A, LEASE_B, HEARTBEAT)]
+    assert bench.controller.is_stopped
+
+
+def test_a_lease_that_nobody_wants_is_not_kept_by_the_heartbeat() -> None:
+    """An earlier life had it; its Service is gone."""
+    gone = "cilium-l2announce-shop.gone"
+    stray = Lease(gone, "n1", 15.0, "7", annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    bench = beating([stray])
+    bench.run(20.0, LINK)
+    assert (Verb.RELEASE, gone) in [(write.verb, write.name) for write in bench.writes]
+    assert gone not in bench.controller.electors
+
+
+def test_a_dead_neighbour_is_declared_dead_before_its_leases_are_taken() -> None:
+    theirs = Lease(LEASE_A, "n2", 15.0, "7", annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    neighbour = Lease("l2announce-node.n2", "n2", 15.0, "8")
+    bench = beating([theirs, neighbour])
+    bench.run(5.0, LINK)
+    assert bench.claimed == {VIP_B}
+    bench.controller.lease_observed(neighbour.name, replace(neighbour, resource_version="9"), bench.now)
+    bench.run(14.0, LINK)
+    assert bench.claimed == {VIP_B}
+    bench.writes.clear()
+    bench.run(2.0, LINK)
+    assert [write.name for write in bench.writes if write.name != HEARTBEAT] == [neighbour.name, LEASE_A]
+    assert bench.claimed == {VIP_A, VIP_B}
+
+
+def test_the_annotation_on_its_own_heartbeat_costs_a_node_nothing() -> None:
+    bench = Bench(node_mode=True)
+    bench.report(LINK, generation=-1)
+    bench.settle()
+    bench.run(8.0)
+    held = bench.controller.held
+    assert held
+    beat = next(write for write in reversed(bench.writes) if write.name == heartbeat_name("n1"))
+    shown = replace(bench.grant(beat), annotations={LEASE_MODE_ANNOTATION: NODE_MODE})
+    bench.controller.lease_observed(shown.name, shown, bench.now)
+    bench.writes.clear()
+    bench.run(60.0)
+    assert bench.controller.held == held
+    assert not [write for write in bench.writes if write.verb is Verb.RELEASE]

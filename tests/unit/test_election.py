@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from l2announce.control.election import REMEMBERED_VERSIONS, TRANSITIONS, WRITE_BURST, Event, LeaseElector, State
+from l2announce.control.election import REMEMBERED_VERSIONS, WRITE_BURST, LeaseElector
+from l2announce.control.states import TRANSITIONS, Event, State
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb
 from l2announce.model.timing import FENCE, Timing
 

@@ -11,9 +11,10 @@ from l2announce.model.claim import NO_CLAIMS, Claim, ClaimSet
 from l2announce.model.link import Link
 from l2announce.model.report import AnswerRecord, ConflictRecord, Report
 from l2announce.model.timing import ANNOUNCE_BURST, ANNOUNCE_GAP, ANNOUNCE_OFFSETS, ANNOUNCE_RETRIES, ANNOUNCE_RETRY
-from l2announce.responder import engine
+from l2announce.responder import records
 from l2announce.responder.batch import NDP_SLOT, answer_ndp
-from l2announce.responder.engine import Responder, Transmit
+from l2announce.responder.engine import Responder
+from l2announce.responder.frames import Transmit
 from l2announce.responder.verdict import Verdict
 from l2announce.wire.arp import NO_MAC, REPLY, REQUEST, ArpPacket, arp_announcements, arp_probe, decode_arp, encode_arp
 from l2announce.wire.ethernet import ETH_P_ARP, EthernetHeader
@@ -60,7 +61,7 @@ def announce(responder: Responder, until: float = math.inf) -> list[tuple[float,
     found: list[tuple[float, int, bytes]] = []
     while (timer := responder.next_timer()) is not None and timer <= until:
         responder.handle_timer(timer)
-        found += [(timer, ifindex, frame) for ifindex, frame, _ in responder.frames_to_send()]
+        found += [(timer, ifindex, frame) for ifindex, frame, *_ in responder.frames_to_send()]
     return found
 
 
@@ -175,7 +176,7 @@ def test_verdicts_have_distinct_labels() -> None:
 
 def reply_to(responder: Responder, frame: bytes, ifindex: int = 2) -> bytes:
     assert responder.receive_frame(frame, ifindex, 1.0) is Verdict.ANSWERED
-    ((index, reply, announced),) = responder.frames_to_send()
+    ((index, reply, announced, _),) = responder.frames_to_send()
     assert announced is None
     assert index == ifindex
     assert responder.frames_to_send() == []
@@ -480,8 +481,8 @@ def test_a_report_tells_everything_and_each_record_once() -> None:
     responder.receive_frame(arp_frame(), 2, 0.75)
     responder.receive_frame(arp_frame(B4), 2, 0.75)
     announce(responder, 0.0)
-    records = AnswerRecord(A4, "eth0", 2, 0.75, 2), AnswerRecord(A6, "eth0", 0, -math.inf, 1)
-    assert responder.report(1.0, ("why",)) == Report(7, 1.0, (ETH0,), (("answered", 2), ("not_claimed", 1)), 3, records, ("why",))
+    expected = AnswerRecord(A4, "eth0", 2, 0.75, 2), AnswerRecord(A6, "eth0", 0, -math.inf, 1)
+    assert responder.report(1.0, ("why",)) == Report(7, 1.0, (ETH0,), (("answered", 2), ("not_claimed", 1)), 3, expected, ("why",))
     assert responder.report(1.0).answered == ()
     responder.receive_frame(ns_frame(), 2, 2.0)
     assert responder.report(2.0).answered == (AnswerRecord(A6, "eth0", 1, 2.0, 1),)
@@ -490,7 +491,7 @@ def test_a_report_tells_everything_and_each_record_once() -> None:
 
 
 def test_records_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_RECORDS", 3)
+    monkeypatch.setattr(records, "MAX_RECORDS", 3)
     addresses = [IPv4Address(0x0A000000 + i) for i in range(5)]
     responder = responder_with(*(claim(a) for a in addresses))
     found = [[record.address for record in responder.report(1.0).answered] for _ in range(3)]
@@ -568,7 +569,7 @@ def test_a_conflict_is_reported_with_who_where_and_when() -> None:
 
 
 def test_conflicts_that_do_not_fit_come_with_the_next_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "MAX_RECORDS", 1)
+    monkeypatch.setattr(records, "MAX_RECORDS", 1)
     responder = responder_with(claim(A4), claim(A6))
     judge(responder, arp_frame(spa=A4), 21.0)
     judge(responder, NA_A6, 21.0)

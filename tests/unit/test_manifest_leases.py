@@ -395,6 +395,22 @@ def test_a_directory_that_is_gone_is_unreachable_and_not_made_again(tmp_path: Pa
     assert not (tmp_path / "gone").exists()
 
 
+def test_the_trouble_of_the_last_write_is_known(tmp_path: Path) -> None:
+    async def attempts() -> list[str]:
+        leases = store(tmp_path)
+        found = [leases.trouble]
+        (tmp_path / ".cluster").write_text("in the way")
+        await leases.write(wanted(Verb.ACQUIRE, "n1", None))
+        found.append(leases.trouble)
+        (tmp_path / ".cluster").unlink()
+        await leases.write(wanted(Verb.ACQUIRE, "n1", None))
+        return [*found, leases.trouble]
+
+    before, refused, after = asyncio.run(attempts())
+    assert refused.startswith(f"lease {NAME}: {tmp_path / '.cluster'}")
+    assert before == after == ""
+
+
 def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / ".cluster").write_text("in the way")
     outcome = write(tmp_path, Verb.ACQUIRE, "n1", None)

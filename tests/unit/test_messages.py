@@ -21,6 +21,8 @@ CLAIMS = ClaimSet(
         Claim(IPv6Address("2001:db8::1"), frozenset({"eth1"}), float("inf")),
         Claim(IPv4Address("192.0.2.2"), NAMES, -1.0, probe=True),
         Claim(IPv4Address("192.0.2.3"), frozenset(), 1.0),
+        Claim(IPv4Address("192.0.2.4"), NAMES, 1.0, held_until=3.0),
+        Claim(IPv4Address("192.0.2.5"), NAMES, 2.0, probe=True, held_until=4.0),
     ),
     180.0,
     frozenset({b"\2\0\0\0\0\7", b"\2\0\0\0\0\x08"}),
@@ -44,6 +46,12 @@ REPORT = Report(
 
 def many(generation: int) -> ClaimSet:
     return ClaimSet(generation, tuple(Claim(IPv4Address(0x0A000000 + i), NAMES, float(i)) for i in range(10_000)))
+
+
+def _one_claim(flags: int, held_until: float) -> bytes:
+    """The body of a claim set with one claim."""
+    claim = struct.pack("!QIHIIdB4s", 1, 1, 0, 1, 0, 1.0, 4, bytes(4))
+    return claim + struct.pack("!dddIIBd", 0.0, 0.0, 0.0, 0, 0, flags, held_until)
 
 
 def feed(assembler: Assembler, *datagrams: bytes) -> list[ClaimSet | Report]:
@@ -119,7 +127,10 @@ def test_a_part_of_another_message_is_refused() -> None:
         (b"", "datagram of 0 octets: shorter than its header"),
         (header()[:-1], "datagram of 13 octets: shorter than its header"),
         (header(magic=b"GET "), "datagram starts with b'GET ': not a message of l2announce"),
-        (header(version=VERSION + 1), "message version 3, but this program speaks 2: run both processes from one release"),
+        (
+            header(version=VERSION + 1),
+            f"message version {VERSION + 1}, but this program speaks {VERSION}: run both processes from one release",
+        ),
         (header(version=0), "message version 0"),
         (header(kind=0), "message of kind 0, part 0 of 1"),
         (header(kind=3), "message of kind 3"),
@@ -153,6 +164,8 @@ def test_a_message_cut_short_or_too_long_is_refused(datagram: bytes) -> None:
         (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!IdB", 0, 1.0, 5), "an address of IP version 5"),
         (struct.pack("!QIHH", 1, 1, 1, 1) + b"\xff", "a text that is not UTF-8"),
         (struct.pack("!QIHI", 1, 1, 0, 1) + struct.pack("!Id", 0, math.nan), "a deadline that is not a number"),
+        *((_one_claim(bits, math.nan), "held until an instant that is not a number") for bits in (2, 3)),
+        (_one_claim(4, 0.0), "flags that are unknown"),
         *((struct.pack("!QIId", 1, 0, 0, value), f"a duration of {value} s") for value in (math.nan, math.inf, -1.0)),
     ],
 )

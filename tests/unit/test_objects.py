@@ -10,6 +10,7 @@ import pytest
 
 from l2announce.model import lease as leases
 from l2announce.model import objects as model
+from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.fields import FieldProblem, ObjectError, words
 from l2announce.wire.leases import decode_lease, encode_lease, lease_after
@@ -21,7 +22,6 @@ from l2announce.wire.objects import (
     decode_object,
     decode_service,
     identify,
-    is_name,
 )
 
 Mapped = dict[str, Any]
@@ -199,6 +199,7 @@ def test_ingress_without_an_address_for_us(status: Mapped | None) -> None:
     result = decoded(service(status=status))
     assert isinstance(result.value, model.Service)
     assert result.value.load_balancer_ips == ()
+    assert result.value.has_proxied_ips is ("Proxy" in str(status))
     assert result.problems == ()
 
 

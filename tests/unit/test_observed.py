@@ -3,8 +3,9 @@
 import pytest
 
 from l2announce.control import observed
-from l2announce.control.election import LeaseElector, State
-from l2announce.control.observed import ObservedLeases
+from l2announce.control.election import LeaseElector
+from l2announce.control.observed import FORGET, ObservedLeases
+from l2announce.control.states import State
 from l2announce.model.lease import INTERFACES_ANNOTATION, Lease
 from l2announce.model.timing import Timing
 
@@ -90,3 +91,15 @@ def test_the_macs_of_holders_are_remembered_up_to_a_bound(monkeypatch: pytest.Mo
     monkeypatch.setattr(observed, "MAX_MACS", 2)
     leases.lease_observed("a", noted("eth0=02:00:00:00:00:03"), 3.0)
     assert len(leases.macs) == 2
+
+
+def test_what_vanished_long_ago_is_forgotten() -> None:
+    leases = ObservedLeases()
+    leases.list_received([LEASE, Lease("back", "n2", 15.0, "1"), Lease("long", "n2", 2 * FORGET, "1")], 0.0)
+    for name in ("a", "back", "long"):
+        leases.lease_observed(name, None, 1.0)
+    leases.lease_observed("back", Lease("back", "n2", 15.0, "2"), 2.0)
+    leases.lease_observed("b", Lease("b", "n2", 15.0, "1"), 1.0 + FORGET)
+    leases.lease_observed("b", None, 1.0 + FORGET)
+    assert [leases.knows(name) for name in ("a", "back", "long", "b")] == [False, True, True, True]
+    assert [leases.was_held(name) for name in ("a", "back", "long", "b")] == [False, True, True, True]

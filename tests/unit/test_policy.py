@@ -111,6 +111,8 @@ REASONS: list[tuple[ClusterState, Reason | None]] = [
     (state(POLICY, service=replace(SERVICE, headless=True)), Reason.HEADLESS),
     (state(POLICY, service=replace(SERVICE, has_ports=False)), Reason.NO_PORTS),
     (state(POLICY, service=replace(SERVICE, load_balancer_ips=())), Reason.NO_ADDRESS),
+    (state(POLICY, service=replace(SERVICE, load_balancer_ips=(), has_proxied_ips=True)), Reason.IP_MODE_PROXY),
+    (state(POLICY, service=replace(SERVICE, has_proxied_ips=True)), None),
     (state(POLICY, service=replace(SERVICE, annotations={"service.cilium.io/type": "NodePort"})), Reason.TYPE_ANNOTATION),
     (replace(state(POLICY), nodes={}), Reason.NODE_UNKNOWN),
     (state(), Reason.NO_POLICY),

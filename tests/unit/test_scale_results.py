@@ -35,8 +35,32 @@ def large(mib: float = 140.0, core: float = 2.0) -> Case:
     return Case("5000 Services", {"services": 5000}, figures)
 
 
+def election(seconds: float = 9.9, least: float = 89, greatest: float = 111, late: float = 0, moved: float = 0) -> Case:
+    """Three agents and 300 Services: an even share is 100."""
+    figures = {
+        "agents_start_s": 30.0, "election_s": seconds, "first_to_last_lease_s": 3.0, "least_share": least, "greatest_share": greatest,
+        "late": late, "moved": moved, "longest_gap_s": 5.5, "writes_per_s": 60.0, "polls": 0, "busiest_core_percent": 1.0,
+        "agents_core_percent": 3.0, "server_core_percent": 20.0,
+    }  # fmt: skip
+    return Case("3 agents, 300 Services", {"agents": 3, "services": 300}, figures)
+
+
+def plan(least: float = 99, greatest: float = 100) -> Case:
+    figures = {"plan_first_s": 0.05, "plan_again_s": 0.03, "least_share": least, "greatest_share": greatest}
+    return Case("2,000 Services", {}, figures | {"orphans": 100.0, "most_to_one_heir": 6.0, "moved_besides": 23.0})
+
+
 def test_a_run_that_meets_every_goal() -> None:
-    for case in (requests(), requests(writes=21.9), requests(writes=18.1), requests(other=18), requests(last=17.0), large()):
+    for case in (
+        election(),
+        plan(),
+        requests(),
+        requests(writes=21.9),
+        requests(writes=18.1),
+        requests(other=18),
+        requests(last=17.0),
+        large(),
+    ):
         assert False not in verdicts(case).values()
 
 
@@ -49,12 +73,27 @@ def test_a_run_that_meets_every_goal() -> None:
         (requests(other=19), "other requests, idle"),
         (requests(failover_polls=1), "GET and LIST, failover"),
         (requests(last=17.1), "failover"),
+        (election(seconds=10.0), "from the policy until all are elected"),
+        (election(least=88), "shares"),
+        (election(greatest=112), "shares"),
+        (election(late=1), "late renewals, leases that moved"),
+        (election(moved=1), "late renewals, leases that moved"),
+        (plan(least=98), "shares"),
         (large(mib=150.0), "memory"),
         (large(core=3.0), "CPU of the busiest, idle"),
     ],
 )
 def test_each_goal_is_missed_at_its_limit(case: Case, missed: str) -> None:
     assert [name for name, met in verdicts(case).items() if met is False] == [missed]
+
+
+def test_a_hand_over_is_judged_by_its_99th_percentile_and_by_who_answered() -> None:
+    case = Case("hand-overs", {}, samples={"blackout_ms": [20.0] * 99 + [400.0], "changes_of_owner": [1.0] * 100})
+    assert set(verdicts(case).values()) == {True}
+    case.samples["blackout_ms"][0] = 100.0
+    assert verdicts(case)["blackout"] is False
+    case.samples["changes_of_owner"][7] = 3.0
+    assert verdicts(case)["changes of owner in each"] is False
 
 
 def test_the_reaction_is_judged_by_its_99th_percentile() -> None:

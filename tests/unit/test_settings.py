@@ -423,3 +423,10 @@ def test_a_directory_that_takes_no_socket_is_refused_in_one_line(program: Progra
 def test_the_trial_of_the_directory_leaves_nothing_behind(tmp_path: Path) -> None:
     prepare_sockets(Settings("n1", Timing(), tmp_path, state_socket=tmp_path / "agent.sock"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_whose_heartbeat_cannot_be_named_needs_the_other_mode(tmp_path: Path) -> None:
+    name = ".".join(["n" * 60] * 4)
+    assert Settings(name, Timing(), manifests=tmp_path, lease_mode="service")
+    with pytest.raises(ConfigurationError, match=r"--lease-mode node: no Lease can be named l2announce-node.n.*use service"):
+        Settings(name, Timing(), manifests=tmp_path, lease_mode="node")

@@ -68,7 +68,7 @@ def of(made: Controller, key: NamespacedName = A, now: float = NOW) -> ServiceSt
 def test_what_is_held_here() -> None:
     record = AnswerRecord(VIP, "eth0", 5, NOW - 2.0, 10)
     status = node_status(holding(), {VIP: {"eth0": record}}, NOW)
-    assert (status.node, status.ready, status.gate_open, status.failover_bound) == ("n1", True, True, 17.0)
+    assert (status.node, status.ready, status.gate_open, status.failover_bound, status.restart_bound) == ("n1", True, True, 17.0, 8.5)
     assert (status.verdicts, status.announcements) == ({"answered": 3}, 7)
     assert [(link.name, link.mac, link.carrier) for link in status.links] == [("eth0", "02:00:00:00:00:01", True)]
     (found,) = status.services
@@ -218,7 +218,7 @@ def test_the_document_survives_its_way_as_json() -> None:
 
 def test_the_table_of_reasons_is_complete() -> None:
     """Every word that status and explain can give has its meaning, and docs/operations.md says the same."""
-    words = {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing", "Announces", "Unknown", "Conflict"}
+    words = {each.value for each in (*Reason, *Blocker)} | {"HeldBy", "Electing", "Announces", "Unknown", "Conflict", "ApiUnreachable"}
     assert set(REASONS) == words
     section = OPERATIONS.read_text().partition("<!-- reasons -->")[2].partition("<!-- end of reasons -->")[0]
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section.strip().splitlines()[2:]]

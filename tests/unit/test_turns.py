@@ -5,12 +5,13 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from l2announce.control.election import LeaseElector, State
+from l2announce.control.election import LeaseElector
 from l2announce.control.groups import group_leases, shared_address_groups
 from l2announce.control.observed import ObservedLeases
 from l2announce.control.placement import candidates_of_groups
 from l2announce.control.preferences import PREEMPT_ANNOTATION, PREFERRED_NODES_ANNOTATION, Preference, preference_problems
 from l2announce.control.pulls import Pulls
+from l2announce.control.states import State
 from l2announce.control.turns import Turns
 from l2announce.model.address import FOREVER, NEVER
 from l2announce.model.lease import ANYBODY, DRAIN_PREFIX, MOVE_TO, MOVED_FROM, RESERVED_FOR, Lease, Verb

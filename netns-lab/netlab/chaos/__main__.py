@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netlab.chaos.report import describe, merge, table, write
 from netlab.chaos.run import RESTART_ALLOWANCE, ROUND_SECONDS, Round, load_chaos_topology, play_round
+from netlab.clusters import CLUSTERS, EMBEDDED
 from netlab.lab import OUT
 from netlab.namespaces import INSIDE
 from netlab.standing import ENTER
@@ -18,6 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="the same faults again; drawn and printed when left out")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: %(default)s)")
     parser.add_argument("--round", type=int, help="only this round of the run")
+    parser.add_argument("--cluster", choices=CLUSTERS, default=EMBEDDED, help="where objects and leases live (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=OUT / "chaos", help="where chaos.json, chaos.svg, captures and logs go")
     return parser
 
@@ -32,14 +34,15 @@ def main() -> int:
     seconds = options.minutes * 60
     count = max(1, round(seconds / ROUND_SECONDS))
     options.out.mkdir(parents=True, exist_ok=True)
-    print(f"chaos: seed {seed}, {options.minutes:g} minutes in rounds of {seconds / count:.0f} s", flush=True)
+    print(f"chaos: {options.cluster} cluster, seed {seed}, {options.minutes:g} minutes in rounds of {seconds / count:.0f} s", flush=True)
     numbers = range(count) if options.round is None else [options.round]
     rounds: list[Round] = []
+    again = f"make chaos SEED={seed} MINUTES={options.minutes:g}{'' if options.cluster == EMBEDDED else f' CLUSTER={options.cluster}'}"
     for number in numbers:
         print(f"round {number}", flush=True)
-        rounds.append(play_round(seed, number, seconds / count, options.out, lambda line: print(line, flush=True)))
+        rounds.append(play_round(seed, number, seconds / count, options.out, lambda line: print(line, flush=True), options.cluster))
         for violation in rounds[-1].violations:
-            print(describe(violation, rounds[-1], seed), flush=True)
+            print(describe(violation, rounds[-1], again), flush=True)
     write(rounds, seed, bound, options.out)
     print(f"\nseconds that a fault left an address without an answer (bound {bound:.1f} s)\n{table(merge(rounds))}\n")
     broken = sum(len(one.violations) for one in rounds)

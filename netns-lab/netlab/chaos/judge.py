@@ -1,14 +1,16 @@
 """What a client saw, held against what was promised. Pure: values in, values out; times are nanoseconds since the epoch.
 
-Promised are: no two nodes answer one ask; who answers holds the lease; nobody answers again after another did, without having won the lease
-anew; and after the last thing that was done, somebody answers within the bound.
+Promised are: no two nodes answer one ask; who answers holds the lease, and renewed it less than a fence ago; nobody answers again after
+another did, without having won the lease anew; and after the last thing that was done, somebody answers within the bound.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from netlab.analysis import CLOCK_GRAIN, holders_around
+from netlab.leases import Renewal
 
 NANO = 1_000_000_000
 SILENT = 250_000_000
@@ -18,12 +20,13 @@ SILENT = 250_000_000
 @dataclass(frozen=True, slots=True)
 class Span:
     """Something that was done, from its begin to its end. ``excuses``: for these addresses the promises are suspended meanwhile, and for as
-    long after it as a watch takes."""
+    long after it as a watch takes. ``allowance``: meanwhile nobody need answer, and after it for so many seconds more than the bound."""
 
     label: str
     begin: int
     end: int
     excuses: frozenset[str] = frozenset()
+    allowance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,30 @@ def _won(holders: Sequence[tuple[int, str]], node: str, after: int, before: int)
     return any(holder == node and after - CLOCK_GRAIN <= time <= before + CLOCK_GRAIN for time, holder in holders)
 
 
+FENCE = 0.9
+"""Of a lease's duration: for so long after a renewal its holder may answer."""
+LATE = NANO // 10
+"""How long after its deadline an answer may come: between a look at the clock and the frame, a busy machine may do something else."""
+
+
+def find_late(address: str, answers: Sequence[Answered], renewals: Sequence[Renewal], spans: Sequence[Span]) -> list[Violation]:
+    """Answers of nodes whose latest renewal was too long ago, one violation for each run of them."""
+    found = []
+    by_node: dict[str, list[Renewal]] = {}
+    for renewal in sorted(renewals, key=lambda each: each.time):
+        by_node.setdefault(renewal.holder, []).append(renewal)
+    late_node = ""
+    for one in answers:
+        own = by_node.get(one.node, [])
+        at = bisect_right(own, one.time + CLOCK_GRAIN, key=lambda each: each.time)
+        end = own[at - 1].time + round(own[at - 1].seconds * FENCE * NANO) if at else one.time
+        late = one.time > end + LATE and not is_excused(spans, address, one.time, one.time)
+        if late and late_node != one.node:
+            found.append(Violation(one.time, address, f"answered by {one.node} {(one.time - end) / NANO:.3f} s after its deadline"))
+        late_node = one.node if late else ""
+    return found
+
+
 def find_gaps(address: str, answers: Sequence[Answered], start: int, end: int) -> list[Gap]:
     """The times above SILENT without an answer."""
     times = [start, *(one.time for one in answers), end]
@@ -100,9 +127,13 @@ def find_gaps(address: str, answers: Sequence[Answered], start: int, end: int) -
 
 def too_long(gap: Gap, spans: Sequence[Span], bound: float) -> bool:
     """Whether somebody should have answered: longer than the bound after the last thing that was begun or ended within the gap."""
-    done = [at for span in spans for at in (span.begin, span.end) if gap.begin <= at <= gap.end]
-    since = max(done, default=gap.begin)
-    return (gap.end - since) / NANO > bound and not is_excused(spans, gap.address, gap.begin, gap.end)
+    since = [float(gap.begin)]
+    for span in spans:
+        if span.begin <= gap.end:
+            since.append(span.begin)
+        if span.end <= gap.end or (span.allowance and span.begin <= gap.end):
+            since.append(span.end + span.allowance * NANO)
+    return (gap.end - max(since)) / NANO > bound and not is_excused(spans, gap.address, gap.begin, gap.end)
 
 
 def recoveries(spans: Sequence[Span], gaps: Sequence[Gap], after: float) -> dict[str, list[float]]:

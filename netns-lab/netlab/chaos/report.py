@@ -37,15 +37,15 @@ def table(recovered: Mapping[str, Sequence[float]]) -> str:
     return "\n".join(lines)
 
 
-def describe(violation: Violation, one: Round, seed: int) -> str:
-    """A violation, what was done in the seconds before it, and the command that does it again."""
+def describe(violation: Violation, one: Round, again: str) -> str:
+    """A violation, what was done in the seconds before it, and the command that does its round again, without the round's number."""
     at = (violation.time - one.start) / NANO
     lines = [f"VIOLATION in round {one.number} at {at:.3f} s: {violation.address}: {violation.what}"]
     for span in one.spans:
         if span.begin - NANO * AROUND <= violation.time <= span.end + NANO * AROUND:
             begun, ended = ((each - one.start) / NANO for each in (span.begin, span.end))
             lines.append(f"    {begun:8.3f} to {ended:8.3f} s  {span.label}")
-    lines.append(f"    again: make chaos SEED={seed} ROUND={one.number}")
+    lines.append(f"    again: {again} ROUND={one.number}")
     return "\n".join(lines)
 
 
