@@ -18,7 +18,8 @@ export KUBERNETES ?= 1.37
 BUILD_CONTROL_PLANE := PYTHON=$(PYTHON) netns-lab/control-plane/build
 
 # program=Debian package; what the tests and the lab run in namespaces.
-TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux
+TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux crun=crun \
+    /usr/share/containers/seccomp.json=golang-github-containers-common
 
 CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
 
@@ -37,7 +38,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	@touch $@
 
 tools: ## The programs that tests and lab run; installed by apt when you are root
-	@missing=""; for tool in $(TOOLS); do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${tool%%=*}" >/dev/null || missing="$$missing $${tool#*=}"; done; \
+	@missing=""; for tool in $(TOOLS); do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${tool%%=*}" >/dev/null || test -f "$${tool%%=*}" || missing="$$missing $${tool#*=}"; done; \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then \
 	        echo "tools: installing the Debian packages$$missing"; \

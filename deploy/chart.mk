@@ -11,7 +11,7 @@ manifest: setup ## Write deploy/l2announce.yaml, and the chart's copies of what 
 	"$$helm" template l2announce $(CHART) --namespace kube-system --include-crds; } | grep -v '^ *helm.sh/chart:\|managed-by: Helm$$' > deploy/l2announce.yaml
 
 .PHONY: image
-image: tools ## The image: built on Debian's packages, and its two containers run in namespaces (root; installs buildah and mmdebstrap)
+image: setup tools control-plane ## The image: built on Debian's packages, and installed on a real control plane (root; installs buildah and mmdebstrap)
 	@[ "$$(id -u)" = 0 ] || { echo "make image needs root"; exit 2; }
 	@command -v buildah mmdebstrap >/dev/null || { echo "image: installing buildah and mmdebstrap"; apt-get install -qq -y --no-install-recommends buildah mmdebstrap >/dev/null; }
-	@deploy/try-image
+	@PYTHON=$(PYTHON) deploy/try-image
