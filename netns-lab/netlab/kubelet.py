@@ -100,7 +100,7 @@ class Probe:
     @property
     def has_failed(self) -> bool:
         """Failed as often as it may, in a row."""
-        return self.failures >= self.spec.get("failureThreshold", 3)
+        return self.failures >= int(self.spec.get("failureThreshold", 3))
 
     def _ask(self, seconds: float) -> bool:
         if "exec" in self.spec:
@@ -108,7 +108,7 @@ class Probe:
                 done = self.container.execute(*self.spec["exec"]["command"], seconds=seconds)
             except TimeoutExpired:
                 return False
-            return bool(done.returncode == 0)
+            return done.returncode == 0
         get = self.spec["httpGet"]
         with self.container.namespace.entered():
             connection = http.client.HTTPConnection(get["host"], int(get["port"]), timeout=seconds)
