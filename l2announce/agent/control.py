@@ -165,7 +165,6 @@ class ControlProcess:
         elif isinstance(outcome, Written):
             self._controller.write_succeeded(write.name, outcome.lease, sent_at, now)
         else:
-            log.info("lease not written", extra={"fields": {"lease": write.name, "verb": write.verb.value, "outcome": str(outcome)}})
             self._controller.write_failed(write.name, outcome, now)
         self._look_again()
 

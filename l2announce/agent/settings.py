@@ -98,7 +98,7 @@ class Settings:
             raise ConfigurationError("--manifests and --kubeconfig: give one of them, as an agent has one cluster")
         if self.context is not None and self.kubeconfig is None:
             raise ConfigurationError(f"--context {self.context}: there is no kubeconfig; name it by --kubeconfig FILE")
-        if self.kubeconfig is not None and not self.kubeconfig.is_file():
+        if self.kubeconfig is not None and not self.kubeconfig.exists():
             raise ConfigurationError(f"--kubeconfig {self.kubeconfig}: no such file; create it, or name the one of your cluster")
         if self.manifests is not None and not self.manifests.is_dir():
             raise ConfigurationError(f"--manifests {self.manifests}: no such directory; create it, or name the one with your YAML files")
