@@ -46,7 +46,7 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 	    else echo "these programs are missing; run: sudo apt-get install$$missing"; exit 2; fi; \
 	fi
 
-test: forecast setup tools check unit monitoring chart netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
+test: forecast setup tools check unit monitoring chart docs netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
 
 forecast:
 	@echo "test: about ten minutes on two cores"
@@ -85,4 +85,4 @@ apiserver: setup tools control-plane ## The tests on a real API server, with age
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
 
--include deploy/monitoring.mk deploy/chart.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk
+-include deploy/monitoring.mk deploy/chart.mk docs/docs.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk

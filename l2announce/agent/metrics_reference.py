@@ -1,6 +1,4 @@
-"""docs/metrics.md, made from the metrics themselves: ``python -m l2announce.agent.metrics_reference > docs/metrics.md``."""
-
-import sys
+"""The page of metrics in docs/reference, made from the metrics themselves. cli/reference.py writes it."""
 
 from l2announce.agent.metrics import Metrics, Sources
 from l2announce.control.controller import Controller
@@ -9,11 +7,11 @@ from l2announce.model.timing import Timing
 TOP = """# Metrics
 
 An agent serves them at `http://127.0.0.1:9967/metrics` (`--metrics-address`), in the text format of Prometheus, with `/livez` and
-`/readyz` beside them ([operations](operations.md#probes)). Labels are words of closed lists: the number of series does not grow with
-the cluster. Words of `reason` are those of `l2announce explain`, in [operations.md](operations.md). Alert rules and a Grafana dashboard
+`/readyz` beside them ([operations](../operations.md#probes)). Labels are words of closed lists: the number of series does not grow with
+the cluster. Words of `reason` are those of `l2announce explain`, in [words](words.md). Alert rules and a Grafana dashboard
 are in `deploy/monitoring`.
 
-This page is made by `python -m l2announce.agent.metrics_reference`.
+This page is made by `make reference`.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -39,7 +37,3 @@ def reference() -> str:
         for family in families
     ]
     return TOP + "\n".join(rows) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())
