@@ -14,6 +14,7 @@ from l2announce.agent.events import Publisher
 from l2announce.agent.explain import explain
 from l2announce.agent.health import serve_health
 from l2announce.agent.metrics import Metrics, Sources
+from l2announce.agent.problems import ProblemLog
 from l2announce.agent.responder_child import ResponderChild
 from l2announce.agent.serve import serve_state
 from l2announce.agent.settings import Settings
@@ -30,7 +31,7 @@ from l2announce.model.address import FOREVER, Instant, format_mac
 from l2announce.model.claim import ClaimSet
 from l2announce.model.events import EventReason, ServiceEvent
 from l2announce.model.lease import STATUS_LEASE, LeaseWrite, Written
-from l2announce.model.objects import NamespacedName, ObjectProblem
+from l2announce.model.objects import NamespacedName
 from l2announce.model.report import Report
 from l2announce.model.status import Explanation, NodeStatus
 from l2announce.wire.messages import encode_claims
@@ -71,7 +72,7 @@ class ControlProcess:
         self._records: AnswerRecords = {}
         self._conflicts = Conflicts()
         self._announced: dict[str, str] = {}
-        self._policy_problems: tuple[ObjectProblem, ...] = ()
+        self._object_problems, self._policy_problems = ProblemLog(), ProblemLog()
         self._publisher = Publisher(cluster, clock)
         self._steward = Steward(self._controller, cluster, clock, self._publisher, self._explain)
         self._leases_heard_at = clock.now()
@@ -135,8 +136,7 @@ class ControlProcess:
             known = {address for service in state.services.values() for address in (*service.external_ips, *service.load_balancer_ips)}
             self._records = {address: records for address, records in self._records.items() if address in known}
             self._conflicts.keep(known)
-            for problem in state.problems:
-                log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
+            self._object_problems.tell(state.problems)
             self._look_again()
 
     async def _follow_devices(self) -> None:
@@ -297,11 +297,8 @@ class ControlProcess:
             addresses = self._announced.pop(name)
             log.info("no longer announcing", extra={"fields": {"lease": name, "addresses": addresses, "why": self._why(name)}})
             self._metrics.ownership_changed("withdrawn", self._why(name))
-        problems = self._controller.picture.selection.problems
-        if problems != self._policy_problems and self._controller.is_ready:
-            told, self._policy_problems = self._policy_problems, problems
-            for problem in filter(lambda problem: problem not in told, problems):
-                log.warning(problem.message, extra={"fields": {"object": problem.subject, "reason": problem.reason}})
+        if self._controller.is_ready:
+            self._policy_problems.tell(self._controller.picture.selection.problems)
 
     def _tell_wish(self, name: str) -> None:
         """One log line for each time somebody wants a lease of ours to go elsewhere."""

@@ -128,8 +128,8 @@ class Steward:
             if self._controller.holder(name, now) is not None
             for service in group.services
         }
-        good = await self._cluster.write_policy_status(policy_conditions(state, chosen, announced))
         due_in = self._tell_missing({service for services in chosen.values() for service in services} - announced, now)
+        good = await self._cluster.write_policy_status(policy_conditions(state, chosen, announced))
         return min(due_in, FOREVER if good else RETRY)
 
     def _tell_missing(self, missing: set[NamespacedName], now: Instant) -> float:

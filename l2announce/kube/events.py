@@ -13,6 +13,8 @@ from l2announce.model.events import ServiceEvent
 
 COMPONENT = "l2announce"
 NAME_LIMIT = 253
+REMEMBERED = 4096
+"""Events whose count is known; of older ones it begins anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class ServiceEvents:
         try:
             await self._transport.request("POST", path, body=msgspec.json.encode(_document(event, name, self._node, now)))
             self._counts[name] = 1
+            if len(self._counts) > REMEMBERED:
+                del self._counts[next(iter(self._counts))]
         except ApiError as err:
             if err.code != 409:
                 raise
