@@ -49,7 +49,7 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 test: forecast setup tools check unit monitoring chart docs netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
 
 forecast:
-	@echo "test: about ten minutes on two cores"
+	@echo "test: about twenty minutes on two cores"
 	@$(BUILD_CONTROL_PLANE) --forecast
 
 check: lint types layers ## Linters, types and the import rules

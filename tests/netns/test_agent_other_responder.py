@@ -20,6 +20,8 @@ from l2announce.kernel.clock import boot_time
 from tests.netns.agents_stand import node_object, policy, service
 from tests.netns.stand import Wire
 
+pytestmark = pytest.mark.netns
+
 CONTROL = 65532
 """User and group of the control container."""
 DROPPED = ("--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")
