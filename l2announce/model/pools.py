@@ -53,7 +53,8 @@ class BalancedService:
     ``families`` are IP versions, as ``ipFamilies`` lists them; ``family_policy`` is SingleStack, PreferDualStack, RequireDualStack or "".
     ``requested`` are the addresses that annotation and ``loadBalancerIP`` ask for, ``unreadable`` what of them is no address.
     ``pools`` are those that an annotation names, "" for any. ``shares_with`` are namespaces, or ``*``. ``pod_selector`` is None without
-    one. ``ingress`` are the addresses in the status, in order; ``strays`` tells of ingress entries that are no addresses.
+    one. ``ingress`` are the addresses in the status, in order; ``strays`` tells of ingress entries that are no addresses; ``condition`` is
+    ours in the status, ``conditions`` are all of them.
     """
 
     key: NamespacedName
@@ -77,6 +78,9 @@ class BalancedService:
     ingress: tuple[Address, ...] = ()
     strays: bool = False
     condition: Condition | None = None
+    conditions: tuple[Condition, ...] = field(default=(), compare=False)
+    version: str = field(default="", compare=False)
+    """The resourceVersion, of which a write says that it is about this one. No part of the demand."""
 
     @property
     def age(self) -> tuple[str, NamespacedName]:
