@@ -78,8 +78,8 @@ class Allocator:
     def set_service(self, service: BalancedService) -> None:
         """A Service as it is now."""
         if self.services.get(service.key) != service:
-            self.services[service.key] = service
             self._dirty.add(service.key)
+        self.services[service.key] = service  # also where it wants the same: what is written is for the version that was seen last
 
     def remove_service(self, key: NamespacedName) -> None:
         """A Service is gone. One that is not known is no error."""
@@ -107,6 +107,13 @@ class Allocator:
         for service in sorted((*ordered, *(self.services[key] for key in again)), key=lambda service: service.age):
             self._serve(service)
         return changed | touched | again
+
+    def adopt(self) -> set[NamespacedName]:
+        """Before the first ``settle``: adopt what the statuses say. The Services of ours that lack something."""
+        for service in sorted((self.services[key] for key in self._dirty & self.services.keys()), key=lambda service: service.age):
+            self._keep_what_is_valid(service)
+        ours = (service for service in self.services.values() if self._awake and is_ours(service, self._settings))
+        return {one.key for one in ours if any(demand_of(one, self._settings).missing(self._held.get(one.key, ())))}
 
     def usage(self) -> Mapping[str, Usage]:
         """How full each pool is, by its name. Addresses that are in two ranges count in both."""

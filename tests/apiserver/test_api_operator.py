@@ -1,0 +1,121 @@
+"""The operator on a real API server: pools and Services in, addresses and conditions out; two operators never give one address twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from netlab.control_plane import ControlPlane
+
+from l2announce.agent.operator import Operator
+from l2announce.ipam.demand import IpamSettings
+from l2announce.kernel.clock import BootClock
+from l2announce.kube.leases import KubeLeases
+from l2announce.kube.pools import KubePools
+from l2announce.model.timing import Timing
+from tests.apiserver.rig import SERVICES, Admin, administrator, asynchronous, transport, until_async
+
+pytestmark = pytest.mark.apiserver
+
+POOLS = "/apis/cilium.io/v2/ciliumloadbalancerippools"
+TIMING = Timing(2.0, 0.8, 0.4)
+
+
+@dataclass
+class Stand:
+    """A cluster without controllers, and its operators."""
+
+    admin: Admin
+    control_plane: ControlPlane
+
+    async def pool(self, name: str, *cidrs: str, **spec: Any) -> None:
+        body = {"blocks": [{"cidr": cidr} for cidr in cidrs], **spec}
+        await self.admin.create(POOLS, name, apiVersion="cilium.io/v2", kind="CiliumLoadBalancerIPPool", spec=body)
+
+    async def service(self, name: str, annotations: dict[str, str] | None = None, **spec: Any) -> None:
+        body = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": [{"port": 80}], **spec}
+        await self.admin.create(SERVICES, name, spec=body)
+        if annotations:
+            await self.admin.merge(f"{SERVICES}/{name}", metadata={"annotations": annotations})
+
+    async def given(self, name: str) -> list[str]:
+        status = (await self.admin.get(f"{SERVICES}/{name}"))["status"]
+        return [one["ip"] for one in status.get("loadBalancer", {}).get("ingress", ())]
+
+    async def condition(self, path: str, kind: str) -> tuple[str, str, str]:
+        status = (await self.admin.get(path)).get("status", {})
+        return next(
+            ((one["status"], one["reason"], one["message"]) for one in status.get("conditions", ()) if one["type"] == kind), ("",) * 3
+        )
+
+    async def until_given(self, name: str, *addresses: str) -> None:
+        async def look() -> bool:
+            return await self.given(name) == list(addresses)
+
+        await until_async(look, f"{name} to have {addresses}")
+
+    async def until_refused(self, name: str, reason: str) -> None:
+        async def look() -> bool:
+            return (await self.condition(f"{SERVICES}/{name}", "cilium.io/IPAMRequestSatisfied"))[:2] == ("False", reason)
+
+        await until_async(look, f"{name} to be refused: {reason}")
+
+    @asynccontextmanager
+    async def operator(self, identity: str) -> AsyncIterator[Operator]:
+        kubeconfig = self.control_plane.kubeconfig()
+        async with transport(kubeconfig) as objects, transport(kubeconfig) as leases:
+            made = Operator(identity, TIMING, IpamSettings(), KubePools(objects), KubeLeases(leases, "kube-system", 0.8), BootClock())
+            task = asyncio.create_task(made.run())
+            try:
+                yield made
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def stand(control_plane: ControlPlane) -> AsyncIterator[Stand]:
+    async with administrator(control_plane) as admin:
+        await admin.delete(POOLS)
+        yield Stand(admin, control_plane)
+        await admin.delete(POOLS)
+
+
+@asynchronous
+async def test_from_a_pool_to_addresses_and_conditions(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as at, at.operator("o1"):
+        await at.service("web")
+        await at.pool("a", "10.10.0.0/31", "fd10::/126")
+        await at.until_given("web", "10.10.0.0")
+        await at.service("api", {"lbipam.cilium.io/ips": "10.10.0.1"})
+        await at.until_given("api", "10.10.0.1")
+        await at.service("more")
+        await at.until_refused("more", "out_of_ips")
+        await at.service("six", ipFamilies=["IPv6"])
+        await at.until_given("six", "fd10::")
+        await at.admin.delete(f"{SERVICES}/web")
+        await at.until_given("more", "10.10.0.0")
+
+        async def counted() -> bool:
+            return (await at.condition(f"{POOLS}/a", "cilium.io/IPsAvailable"))[2] == "3"
+
+        await until_async(counted, "the pool to count")
+        assert await at.condition(f"{POOLS}/a", "cilium.io/PoolConflict") == ("False", "resolved", "")
+
+
+@asynchronous
+async def test_the_next_operator_adopts_and_goes_on(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as at:
+        await at.pool("a", "10.10.0.0/30")
+        async with at.operator("o1"):
+            for name in ("a", "b"):
+                await at.service(name)
+                await at.until_given(name, f"10.10.0.{'ab'.index(name)}")
+        before = {name: (await at.admin.get(f"{SERVICES}/{name}"))["metadata"]["resourceVersion"] for name in ("a", "b")}
+        async with at.operator("o2"):
+            await at.service("c")
+            await at.until_given("c", "10.10.0.2")
+        after = {name: (await at.admin.get(f"{SERVICES}/{name}"))["metadata"]["resourceVersion"] for name in ("a", "b")}
+        assert before == after, "what has its address is not written again"
