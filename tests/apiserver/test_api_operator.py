@@ -1,7 +1,8 @@
 """The operator on a real API server: pools and Services in, addresses and conditions out; two operators never give one address twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +11,65 @@ import pytest
 from netlab.control_plane import ControlPlane
 
 from l2announce.agent.operator import Operator
+from l2announce.errors import ApiError
 from l2announce.ipam.demand import IpamSettings
 from l2announce.kernel.clock import BootClock
 from l2announce.kube.leases import KubeLeases
 from l2announce.kube.pools import KubePools
+from l2announce.kube.transport import Transport
+from l2announce.model.address import Address
+from l2announce.model.conditions import Condition
+from l2announce.model.lease import LeaseWrite, WriteOutcome
+from l2announce.model.pools import BalancedService
 from l2announce.model.timing import Timing
-from tests.apiserver.rig import SERVICES, Admin, administrator, asynchronous, transport, until_async
+from tests.apiserver.rig import SERVICES, Admin, administrator, asynchronous, transport, until, until_async
 
 pytestmark = pytest.mark.apiserver
 
 POOLS = "/apis/cilium.io/v2/ciliumloadbalancerippools"
 TIMING = Timing(2.0, 0.8, 0.4)
+
+
+class FrozenPools(KubePools):
+    """Requests that were decided on before the process was frozen, and are sent when it wakes."""
+
+    def __init__(self, objects: Transport, ice: asyncio.Event) -> None:
+        super().__init__(objects)
+        self.ice, self.sent = ice, list[str]()
+
+    async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
+        """Wait, where it would give an address; then note what came of it."""
+        if not addresses:
+            return await super().write_service(service, addresses, conditions)
+        FROZEN.append(service.key.name)
+        await self.ice.wait()
+        try:
+            await super().write_service(service, addresses, conditions)
+        except ApiError as err:
+            WOKEN.append(err.code)
+            raise
+        WOKEN.append(200)
+        return None
+
+
+class FrozenLeases(KubeLeases):
+    """The leases of the same process: no renewal is sent once something waits."""
+
+    def __init__(self, leases: Transport, ice: asyncio.Event) -> None:
+        super().__init__(leases, "kube-system", 0.8)
+        self.ice = ice
+
+    async def write(self, write: LeaseWrite) -> WriteOutcome:
+        """Wait, if the process is frozen."""
+        if FROZEN:
+            await self.ice.wait()
+        return await super().write(write)
+
+
+FROZEN: list[str] = []
+"""The Services whose status a frozen process is about to write."""
+WOKEN: list[int] = []
+"""What came of it: HTTP codes."""
 
 
 @dataclass
@@ -63,10 +112,14 @@ class Stand:
         await until_async(look, f"{name} to be refused: {reason}")
 
     @asynccontextmanager
-    async def operator(self, identity: str) -> AsyncIterator[Operator]:
+    async def operator(self, identity: str, ice: asyncio.Event | None = None) -> AsyncIterator[Operator]:
+        """An operator. With ``ice`` it stands still before each request, once it has decided on one address, until that is set."""
         kubeconfig = self.control_plane.kubeconfig()
         async with transport(kubeconfig) as objects, transport(kubeconfig) as leases:
-            made = Operator(identity, TIMING, IpamSettings(), KubePools(objects), KubeLeases(leases, "kube-system", 0.8), BootClock())
+            pools, store = KubePools(objects), KubeLeases(leases, "kube-system", 0.8)
+            if ice is not None:
+                pools, store = FrozenPools(objects, ice), FrozenLeases(leases, ice)
+            made = Operator(identity, TIMING, IpamSettings(), pools, store, BootClock())
             task = asyncio.create_task(made.run())
             try:
                 yield made
@@ -119,3 +172,29 @@ async def test_the_next_operator_adopts_and_goes_on(control_plane: ControlPlane)
             await at.until_given("c", "10.10.0.2")
         after = {name: (await at.admin.get(f"{SERVICES}/{name}"))["metadata"]["resourceVersion"] for name in ("a", "b")}
         assert before == after, "what has its address is not written again"
+
+
+@asynchronous
+async def test_a_frozen_operator_that_wakes_gives_nothing_twice(control_plane: ControlPlane) -> None:
+    """The first is frozen when it has decided, and checked that it leads, and before its request goes out. The second sees another Service
+    that comes first, and gives it the only address."""
+    FROZEN.clear()
+    WOKEN.clear()
+    ice = asyncio.Event()
+    async with stand(control_plane) as at, at.operator("o1", ice) as first:
+        await at.pool("a", "10.10.0.7/32")
+        await until(lambda: first.leads, "the first to lead")
+        await asyncio.sleep(1.05 - time.time() % 1)  # at the beginning of a second, as ages have no finer grain
+        await at.service("z")
+        await at.service("a")
+        created = {(await at.admin.get(f"{SERVICES}/{name}"))["metadata"]["creationTimestamp"] for name in "az"}
+        assert len(created) == 1
+        await until(lambda: "z" in FROZEN, "the first to decide")
+        async with at.operator("o2"):
+            await at.until_given("a", "10.10.0.7")
+            await at.until_refused("z", "out_of_ips")
+            ice.set()
+            await until(lambda: WOKEN, "the first to wake")
+            assert set(WOKEN) == {409}
+            assert await at.given("a") == ["10.10.0.7"]
+            assert await at.given("z") == []
