@@ -38,8 +38,8 @@ class FrozenPools(KubePools):
         self.ice, self.sent = ice, list[str]()
 
     async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
-        """Wait, where it would give an address; then note what came of it."""
-        if not addresses:
+        """Wait, where it would give an address to ``z``; then note what came of it."""
+        if not addresses or service.key.name != "z":
             return await super().write_service(service, addresses, conditions)
         FROZEN.append(service.key.name)
         await self.ice.wait()
@@ -176,25 +176,30 @@ async def test_the_next_operator_adopts_and_goes_on(control_plane: ControlPlane)
 
 @asynchronous
 async def test_a_frozen_operator_that_wakes_gives_nothing_twice(control_plane: ControlPlane) -> None:
-    """The first is frozen when it has decided, and checked that it leads, and before its request goes out. The second sees another Service
-    that comes first, and gives it the only address."""
+    """The first is frozen when it has decided, has seen that it leads, and its request is about to go out. For the second another Service
+    comes first, and the one that the first has in mind says already what it shall say."""
     FROZEN.clear()
     WOKEN.clear()
     ice = asyncio.Event()
-    async with stand(control_plane) as at, at.operator("o1", ice) as first:
+    async with stand(control_plane) as at, at.operator("o1", ice):
         await at.pool("a", "10.10.0.7/32")
-        await until(lambda: first.leads, "the first to lead")
+        await at.service("old")
+        await at.until_given("old", "10.10.0.7")
         await asyncio.sleep(1.05 - time.time() % 1)  # at the beginning of a second, as ages have no finer grain
+        await at.service("a", {"lbipam.cilium.io/ips": "192.0.2.1"})
         await at.service("z")
-        await at.service("a")
         created = {(await at.admin.get(f"{SERVICES}/{name}"))["metadata"]["creationTimestamp"] for name in "az"}
         assert len(created) == 1
+        await at.until_refused("a", "no_pool")
+        await at.until_refused("z", "out_of_ips")
+        await at.admin.delete(f"{SERVICES}/old")
         await until(lambda: "z" in FROZEN, "the first to decide")
+        await at.admin.merge(f"{SERVICES}/a", metadata={"annotations": None})
         async with at.operator("o2"):
             await at.until_given("a", "10.10.0.7")
-            await at.until_refused("z", "out_of_ips")
             ice.set()
             await until(lambda: WOKEN, "the first to wake")
             assert set(WOKEN) == {409}
             assert await at.given("a") == ["10.10.0.7"]
             assert await at.given("z") == []
+            await at.until_refused("z", "out_of_ips")

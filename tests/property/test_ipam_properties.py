@@ -201,7 +201,7 @@ def _all(one: Range) -> range:
 
 
 TestIpam = Ipam.TestCase
-TestIpam.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestIpam.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 @settings(max_examples=200)

@@ -353,3 +353,56 @@ def test_free_stretches() -> None:
         ("fd00::", "fd00::1"),
     ]
     assert allocator.decisions[NamespacedName("default", "b")] == Decision((ip_address("10.0.0.7"),))
+
+
+def test_who_takes_over_adopts_first_and_learns_who_waits() -> None:
+    allocator = Allocator()
+    services = [service("has", "10.0.0.0"), service("waits"), service("other", load_balancer_class="example.com/other")]
+    allocator.replace_services(services)
+    assert allocator.adopt() == set(), "there was never a pool"
+    allocator.replace_pools([pool("a", "10.0.0.0/31")])
+    assert allocator.adopt() == {services[1].key}
+    assert allocator.decisions == {}
+    allocator.settle()
+    assert given(allocator, "waits") == ["10.0.0.1"]
+
+
+def test_one_that_gives_up_a_shared_address_leaves_it_to_the_others() -> None:
+    ports = [frozenset((Port("TCP", number),)) for number in (80, 443)]
+    services = [service(f"s{number}", created=str(number), ports=each, **KEY) for number, each in enumerate(ports)]
+    allocator = settled([pool("a", "10.0.0.0/30")], *services, service("next", created="9"))
+    allocator.remove_service(services[1].key)
+    allocator.settle()
+    assert allocator.holders(ip_address("10.0.0.0")) == (services[0].key,)
+    assert given(allocator, "next") == ["10.0.0.1"]
+
+
+def test_a_key_that_nobody_shares_under_any_more_begins_anew() -> None:
+    allocator = settled([pool("a", "10.0.0.0/30")], service("first", **KEY), service("second", requested=("10.0.0.1",), **KEY))
+    for name in ("first", "second"):
+        allocator.remove_service(NamespacedName("default", name))
+    allocator.set_service(service("third", **KEY))
+    allocator.settle()
+    assert given(allocator, "third") == ["10.0.0.0"]
+
+
+def test_gaps_close_and_open() -> None:
+    names = [f"s{number}" for number in range(6)]
+    allocator = settled([pool("a", "10.0.0.0/29")], *(service(name, created=name) for name in names))
+    for gone in ("s1", "s4", "s3", "s0"):  # a middle, another, the end of what is before it, the beginning
+        allocator.remove_service(NamespacedName("default", gone))
+        allocator.settle()
+    assert [(str(first), str(last)) for first, last in allocator.free("a")] == [
+        ("10.0.0.0", "10.0.0.1"),
+        ("10.0.0.3", "10.0.0.4"),
+        ("10.0.0.6", "10.0.0.7"),
+    ]
+    for name, wanted in (("t0", "10.0.0.3"), ("t1", "10.0.0.1"), ("t2", "10.0.0.4"), ("t3", "10.0.0.0"), ("t4", "10.0.0.7")):
+        allocator.set_service(service(name, requested=(wanted,)))
+        allocator.settle()
+        assert given(allocator, name) == [wanted]
+    assert [(str(first), str(last)) for first, last in allocator.free("a")] == [("10.0.0.6", "10.0.0.6")]
+    allocator.set_service(service("last"))
+    allocator.settle()
+    assert given(allocator, "last") == ["10.0.0.6"]
+    assert allocator.free("a") == []
