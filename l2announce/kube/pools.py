@@ -4,13 +4,15 @@ A Service's status is written for exactly the version that was read: whoever has
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from l2announce.errors import ApiError
-from l2announce.kube.reflector import Listed, Reflector, Resource
+from l2announce.kube.definitions import best_version, decode_definition, definition
+from l2announce.kube.reflector import Change, Listed, Reflector, Resource
 from l2announce.kube.table import Table
 from l2announce.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
 from l2announce.model.address import Address
@@ -21,10 +23,13 @@ from l2announce.wire import pool_schema
 from l2announce.wire.fields import decode
 from l2announce.wire.pools import decode_balanced_service, decode_pool, encode_pool_status, encode_service_status
 
+DEFINITION = "ciliumloadbalancerippools.cilium.io"
 VERSIONS = ("v2", "v2alpha1")
 """Of the pools; best first."""
 FIELD_MANAGER = "l2announce-ipam"
 _SERVICES = Resource("/api/v1/services")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +58,30 @@ Seen: TypeAlias = PoolsSeen | ServicesSeen | ServiceSeen
 
 
 class KubePools:
-    """Pools in ``version`` of the API, and Services, through one Transport. One consumer of ``changes`` at a time."""
+    """Pools, in the best version that the server has, and Services, through one Transport. One consumer of ``changes`` at a time."""
 
-    def __init__(self, transport: Transport, version: str = VERSIONS[0]) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._version = version
+        self._version: str | None = None
+        self._definition = Table("CustomResourceDefinition", decode_definition)
         self._pools = Table("CiliumLoadBalancerIPPool", lambda octets: decode_pool(decode(octets, pool_schema.CiliumLoadBalancerIPPool)))
         self._services = Table("Service", lambda octets: decode_balanced_service(decode(octets, pool_schema.BalancedService)))
         self._queue: asyncio.Queue[Seen | BaseException] = asyncio.Queue()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
     def problems(self) -> tuple[ObjectProblem, ...]:
         """What is wrong with objects, or with reading them."""
-        return self._pools.problems() + self._services.problems()
+        missing: tuple[ObjectProblem, ...] = ()
+        if self._definition.is_complete and self._version is None:
+            message = "the API server does not have this CustomResourceDefinition, so no address is given; apply policies/crds"
+            missing = (ObjectProblem(f"customresourcedefinition/{DEFINITION}", "NotInstalled", message),)
+        return missing + self._definition.problems() + self._pools.problems() + self._services.problems()
 
     async def changes(self) -> AsyncIterator[Seen]:
-        """All pools and all Services, in either order, then what changes. Never ends."""
-        pools = Resource(f"/apis/cilium.io/{self._version}/ciliumloadbalancerippools")
-        tasks = [asyncio.create_task(self._follow(pools, self._pools)), asyncio.create_task(self._follow(_SERVICES, self._services))]
-        for task in tasks:
-            task.add_done_callback(self._ended)
+        """All pools and all Services, in either order, then what changes. No pools where there is no definition of them. Never ends."""
+        self._start("definition", self._follow_definition())
+        self._start("services", self._follow(_SERVICES, self._services, self._tell_services))
         try:
             while True:
                 seen = await self._queue.get()
@@ -80,11 +89,9 @@ class KubePools:
                     raise seen
                 yield seen
         finally:
-            for task in tasks:
+            for task in self._tasks.values():
                 task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
         """Write the status of a Service as it was read. ApiError 409 when it is another by now."""
@@ -96,28 +103,59 @@ class KubePools:
         """Apply the conditions of a pool. ApiError as the server refuses it; a pool that is gone is no error."""
         path = f"/apis/cilium.io/{self._version}/ciliumloadbalancerippools/{name}/status"
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        if self._version is None:
+            return
         try:
             await self._transport.request("PATCH", path, query, encode_pool_status(self._version, name, conditions), APPLY_PATCH)
         except ApiError as err:
             if err.code != 404:
                 raise
 
-    async def _follow(self, resource: Resource, table: Table[Any]) -> None:
-        async with aclosing(Reflector(self._transport, resource, failing=lambda err: self._note_failure(table, err)).changes()) as changes:
+    async def _follow_definition(self) -> None:
+        def tell(_: Change) -> None:
+            version = best_version(self._definition.values, VERSIONS)
+            if version == self._version and "pools" in self._tasks:
+                return
+            if version is None and self._definition.values:
+                return  # there is one, which is not ready, or no longer for a moment: what was known stays
+            self._version = version
+            self._stop("pools")
+            if version is None:
+                self._queue.put_nowait(PoolsSeen(()))
+            else:
+                pools = Resource(f"/apis/cilium.io/{version}/ciliumloadbalancerippools")
+                self._start("pools", self._follow(pools, self._pools, self._tell_pools))
+
+        await self._follow(definition(DEFINITION), self._definition, tell)
+
+    async def _follow(self, resource: Resource, table: Table[Any], tell: Callable[[Change], None]) -> None:
+        def failing(err: ApiError | None) -> None:
+            if table.fail(err) and err is not None:
+                _log.warning(table.problems()[0].message, extra={"fields": {"object": table.problems()[0].subject}})
+
+        async with aclosing(Reflector(self._transport, resource, failing=failing).changes()) as changes:
             async for change in changes:
                 table.apply(change)
-                if table is self._pools:
-                    self._queue.put_nowait(PoolsSeen(tuple(table.values.values())))
-                elif isinstance(change, Listed):
-                    self._queue.put_nowait(ServicesSeen(tuple(table.values.values())))
-                else:
-                    key = NamespacedName(change.namespace, change.name)
-                    self._queue.put_nowait(ServiceSeen(key, table.values.get((change.namespace, change.name))))
-                del change
+                tell(change)
+                del change  # a list may be many MiB, and the next change hours away
 
-    @staticmethod
-    def _note_failure(table: Table[Any], err: ApiError | None) -> None:
-        table.fail(err)
+    def _tell_pools(self, _: Change) -> None:
+        self._queue.put_nowait(PoolsSeen(tuple(self._pools.values.values())))
+
+    def _tell_services(self, change: Change) -> None:
+        if isinstance(change, Listed):
+            self._queue.put_nowait(ServicesSeen(tuple(self._services.values.values())))
+        else:
+            key = (change.namespace, change.name)
+            self._queue.put_nowait(ServiceSeen(NamespacedName(*key), self._services.values.get(key)))
+
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.create_task(work)
+        self._tasks[name].add_done_callback(self._ended)
+
+    def _stop(self, name: str) -> None:
+        if name in self._tasks:
+            self._tasks.pop(name).cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (err := task.exception()) is not None:
