@@ -11,6 +11,8 @@ from l2announce.model.pools import BalancedService
 
 SATISFIED = "cilium.io/IPAMRequestSatisfied"
 """The condition of a Service."""
+WAITING = "waiting"
+"""The reason of its Unknown: nothing is decided yet."""
 CONFLICT = "cilium.io/PoolConflict"
 TOTAL, AVAILABLE, USED = "cilium.io/IPsTotal", "cilium.io/IPsAvailable", "cilium.io/IPsUsed"
 INVALID = "l2announce.io/InvalidPool"
@@ -31,6 +33,8 @@ def service_status(service: BalancedService, decision: Decision | None, now: str
     """What to write into the status of a Service; None when it says so already. ``decision`` None: the Service is not ours.
 
     What was ours and no longer is loses every address and our condition; what never was is left alone. Others' conditions stay.
+    An address is only ever given to a Service whose status shows that it lacks one: what has to go goes first, by a write of its own.
+    Whoever leads next can then tell from the status alone for whom a write may be on its way (ADR 22).
     """
     others = tuple(one for one in service.conditions if one.type != SATISFIED)
     if decision is None:
@@ -39,13 +43,16 @@ def service_status(service: BalancedService, decision: Decision | None, now: str
     known = service.condition
     if known is not None and _same(known, wanted) and service.ingress == decision.addresses and not service.strays:
         return None
+    kept = tuple(address for address in service.ingress if address in decision.addresses)
+    if (kept != service.ingress or service.strays) and set(decision.addresses) - set(kept):
+        return ServiceStatus(kept, (*others, Condition(SATISFIED, "Unknown", WAITING, "", service.generation, now)))
     return ServiceStatus(decision.addresses, (*others, _dated(known, wanted, now)))
 
 
 def waits(service: BalancedService, now: str) -> tuple[Condition, ...]:
     """The conditions of a Service, with ours as it is, or not known yet, and the time ``now``: another version of the same."""
     others = tuple(one for one in service.conditions if one.type != SATISFIED)
-    known = service.condition or Condition(SATISFIED, "Unknown", "waiting", "", service.generation)
+    known = service.condition or Condition(SATISFIED, "Unknown", WAITING, "", service.generation)
     return (*others, replace(known, last_transition_time=now))
 
 

@@ -159,6 +159,23 @@ async def test_from_a_pool_to_addresses_and_conditions(control_plane: ControlPla
 
 
 @asynchronous
+async def test_a_pool_that_no_longer_has_an_address_takes_it_and_gives_another(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as at, at.operator("o1"):
+        await at.pool("a", "10.10.0.0/31")
+        for number, name in enumerate(("web", "api")):
+            await at.service(name)
+            await at.until_given(name, f"10.10.0.{number}")
+        await at.admin.merge(f"{POOLS}/a", spec={"blocks": [{"cidr": "10.10.0.1/32"}, {"start": "10.10.0.9"}]})
+        await at.until_given("web", "10.10.0.9")
+        assert await at.given("api") == ["10.10.0.1"], "what is still in the pool stays"
+        await at.admin.merge(f"{SERVICES}/web", spec={"type": "ClusterIP"})
+        await at.until_given("web")
+        await at.admin.delete(f"{POOLS}/a")
+        await at.until_given("api")
+        await at.until_refused("api", "no_pool")
+
+
+@asynchronous
 async def test_the_next_operator_adopts_and_goes_on(control_plane: ControlPlane) -> None:
     async with stand(control_plane) as at:
         await at.pool("a", "10.10.0.0/30")

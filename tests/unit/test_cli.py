@@ -83,6 +83,7 @@ def test_bare_program_and_help_show_every_command(monkeypatch: pytest.MonkeyPatc
         assert not printed.err
         assert set(re.findall(r"^  ([a-z]+)  ", printed.out, re.MULTILINE)) == {
             "agent",
+            "operator",
             "responder",
             "status",
             "who",

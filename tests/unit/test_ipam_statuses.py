@@ -53,6 +53,16 @@ def test_hostnames_and_other_addresses_are_taken_off() -> None:
         assert service_status(changed, GIVEN, NOW) == ServiceStatus((A,), (OTHER, replace(status.conditions[-1])))
 
 
+def test_an_address_that_has_to_go_goes_before_another_comes() -> None:
+    old, six = ip_address("10.0.0.9"), ip_address("fd00::1")
+    service = replace(BARE, ingress=(old, six))
+    first = service_status(service, Decision((A, six)), NOW)
+    assert first == ServiceStatus((six,), (OTHER, Condition(SATISFIED, "Unknown", "waiting", "", 4, NOW)))
+    second = service_status(written(service, first), Decision((A, six)), NOW)
+    assert second == ServiceStatus((A, six), (OTHER, Condition(SATISFIED, "True", "satisfied", "", 4, NOW)))
+    assert service_status(replace(BARE, strays=True), GIVEN, NOW) == ServiceStatus((), first.conditions)
+
+
 def test_what_was_ours_is_cleared_and_what_never_was_is_left_alone() -> None:
     assert service_status(replace(BARE, ingress=(A,)), None, NOW) is None
     status = service_status(BARE, GIVEN, NOW)
