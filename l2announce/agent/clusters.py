@@ -57,7 +57,7 @@ async def open_pools(settings: Settings) -> AsyncIterator[tuple["IpamObjects", L
     try:
         await objects.open()
         await leases.open()
-        yield KubePools(objects), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
+        yield KubePools(objects, settings.node_name), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
     finally:
         await objects.close()
         await leases.close()

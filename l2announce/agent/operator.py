@@ -7,20 +7,23 @@ every Service that waits for one. So of one that was frozen, and wakes when anot
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from l2announce.agent.events import Publisher
 from l2announce.control.election import LeaseElector
 from l2announce.control.ports import Clock, LeasesListed, LeaseStore
 from l2announce.control.states import State
 from l2announce.errors import ApiError
 from l2announce.ipam.allocator import Allocator
 from l2announce.ipam.demand import IpamSettings
+from l2announce.ipam.refusals import Refusal
 from l2announce.ipam.statuses import merged, pool_conditions, service_status, waits
 from l2announce.kube.pools import PoolsSeen, Seen, ServiceSeen, ServicesSeen
 from l2announce.model.address import Address
 from l2announce.model.conditions import Condition
+from l2announce.model.events import EventReason, ServiceEvent
 from l2announce.model.lease import LeaseWrite, Written
 from l2announce.model.objects import NamespacedName
 from l2announce.model.pools import AddressPool, BalancedService
@@ -47,6 +50,9 @@ class IpamObjects(Protocol):
     async def write_pool(self, name: str, conditions: Sequence[Condition]) -> None:
         """Write the conditions of a pool; ApiError."""
 
+    async def publish(self, event: ServiceEvent) -> bool:
+        """Tell an Event on a Service."""
+
 
 class Operator:
     """One candidate, and while it leads the one who allocates."""
@@ -66,6 +72,8 @@ class Operator:
         self._writing: set[NamespacedName] = set()
         self._written: dict[NamespacedName, str] = {}
         self._taking_over = False
+        self._publisher = Publisher(objects, clock)
+        self._refusals: dict[NamespacedName, Refusal] = {}
         self._pools_due = asyncio.Event()
         self._room = asyncio.Semaphore(WRITES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +89,7 @@ class Operator:
 
     async def run(self) -> None:
         """Serve until ``stop``."""
-        for endless in (self._follow_objects(), self._follow_leases(), self._write_pools()):
+        for endless in (self._follow_objects(), self._follow_leases(), self._write_pools(), self._publisher.run()):
             self._spawn(endless)
         self._look()
         try:
@@ -167,6 +175,7 @@ class Operator:
             self._due |= touched
             if touched:
                 self._pools_due.set()
+                self._tell_refusals(self._allocator, touched)
             self._send_what_is_due()
         if self._stopping and self._elector.state is State.IDLE and not self._ended.done():
             self._ended.set_result(None)
@@ -183,6 +192,7 @@ class Operator:
                 _log.info("no longer leading")
             self._allocator = None
             self._due.clear()
+            self._refusals.clear()
         elif self._allocator is None and not self._taking_over:
             self._taking_over = True
             self._spawn(self._take_over())
@@ -222,6 +232,20 @@ class Operator:
                 _log.warning("status not written", extra={"fields": {"service": str(key), "why": str(err)}})
                 return
         waiting.discard(key)
+
+    def _tell_refusals(self, allocator: Allocator, touched: Iterable[NamespacedName]) -> None:
+        """An Event on each Service that is refused something, again when it is for another reason."""
+        for key in touched:
+            decision, service = allocator.decisions.get(key), allocator.services.get(key)
+            refusal = decision.refusal if decision else None
+            if refusal is None or service is None:
+                if self._refusals.pop(key, None):
+                    self._publisher.queue.drop(key, EventReason.ADDRESS_REFUSED)
+            elif self._refusals.get(key) != refusal:
+                self._refusals[key] = refusal
+                self._publisher.add(
+                    ServiceEvent(key, service.uid, EventReason.ADDRESS_REFUSED, f"{refusal.reason.value}: {refusal.message}")
+                )
 
     def _send_what_is_due(self) -> None:
         due, self._due = self._due, set()

@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 
 from l2announce.errors import ApiError
 from l2announce.kube.definitions import best_version, decode_definition, definition
+from l2announce.kube.events import ServiceEvents
 from l2announce.kube.reflector import Change, Listed, Reflector, Resource
 from l2announce.kube.table import Table
 from l2announce.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
 from l2announce.model.address import Address
 from l2announce.model.conditions import Condition
+from l2announce.model.events import ServiceEvent
 from l2announce.model.objects import NamespacedName, ObjectProblem
 from l2announce.model.pools import AddressPool, BalancedService
 from l2announce.wire import pool_schema
@@ -60,8 +62,10 @@ Seen: TypeAlias = PoolsSeen | ServicesSeen | ServiceSeen
 class KubePools:
     """Pools, in the best version that the server has, and Services, through one Transport. One consumer of ``changes`` at a time."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, identity: str) -> None:
+        """``identity``: from whom Events come."""
         self._transport = transport
+        self._events = ServiceEvents(transport, identity)
         self._version: str | None = None
         self._definition = Table("CustomResourceDefinition", decode_definition)
         self._pools = Table("CiliumLoadBalancerIPPool", lambda octets: decode_pool(decode(octets, pool_schema.CiliumLoadBalancerIPPool)))
@@ -110,6 +114,10 @@ class KubePools:
         except ApiError as err:
             if err.code != 404:
                 raise
+
+    async def publish(self, event: ServiceEvent) -> bool:
+        """Create an Event on a Service, or count one more."""
+        return await self._events.publish(event)
 
     async def _follow_definition(self) -> None:
         def tell(_: Change) -> None:

@@ -34,7 +34,7 @@ class FrozenPools(KubePools):
     """Requests that were decided on before the process was frozen, and are sent when it wakes."""
 
     def __init__(self, objects: Transport, ice: asyncio.Event) -> None:
-        super().__init__(objects)
+        super().__init__(objects, "frozen")
         self.ice, self.sent = ice, list[str]()
 
     async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
@@ -116,7 +116,7 @@ class Stand:
         """An operator. With ``ice`` it stands still before each request, once it has decided on one address, until that is set."""
         kubeconfig = self.control_plane.kubeconfig()
         async with transport(kubeconfig) as objects, transport(kubeconfig) as leases:
-            pools, store = KubePools(objects), KubeLeases(leases, "kube-system", 0.8)
+            pools, store = KubePools(objects, identity), KubeLeases(leases, "kube-system", 0.8)
             if ice is not None:
                 pools, store = FrozenPools(objects, ice), FrozenLeases(leases, ice)
             made = Operator(identity, TIMING, IpamSettings(), pools, store, BootClock())
@@ -146,6 +146,12 @@ async def test_from_a_pool_to_addresses_and_conditions(control_plane: ControlPla
         await at.until_given("api", "10.10.0.1")
         await at.service("more")
         await at.until_refused("more", "out_of_ips")
+
+        async def told() -> bool:
+            events = (await at.admin.get("/api/v1/namespaces/default/events"))["items"]
+            return any(one["involvedObject"]["name"] == "more" and one["message"].startswith("out_of_ips: ") for one in events)
+
+        await until_async(told, "an Event that says why")
         await at.service("six", ipFamilies=["IPv6"])
         await at.until_given("six", "fd10::")
         await at.admin.delete(f"{SERVICES}/web")
