@@ -1,6 +1,7 @@
 """The operator on a real API server: pools and Services in, addresses and conditions out; two operators never give one address twice."""
 
 import asyncio
+import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from netlab.agents import PROGRAM
 from netlab.control_plane import ControlPlane
 
 from l2announce.agent.operator import Operator
@@ -136,6 +138,11 @@ async def stand(control_plane: ControlPlane) -> AsyncIterator[Stand]:
         await admin.delete(POOLS)
 
 
+def run_pools(control_plane: ControlPlane, *arguments: str) -> list[str]:
+    command = (str(PROGRAM), "pools", "--kubeconfig", str(control_plane.kubeconfig()), *arguments)
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
+
+
 @asynchronous
 async def test_from_a_pool_to_addresses_and_conditions(control_plane: ControlPlane) -> None:
     async with stand(control_plane) as at, at.operator("o1"):
@@ -162,6 +169,9 @@ async def test_from_a_pool_to_addresses_and_conditions(control_plane: ControlPla
 
         await until_async(counted, "the pool to count")
         assert await at.condition(f"{POOLS}/a", "cilium.io/PoolConflict") == ("False", "resolved", "")
+        shown = await asyncio.to_thread(run_pools, control_plane, "a")
+        assert shown[1].split()[:3] == ["a", "3", "6"]
+        assert ["10.10.0.0", "default/more"] in [line.split() for line in shown]
 
 
 @asynchronous

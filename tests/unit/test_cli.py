@@ -84,6 +84,7 @@ def test_bare_program_and_help_show_every_command(monkeypatch: pytest.MonkeyPatc
         assert set(re.findall(r"^  ([a-z]+)  ", printed.out, re.MULTILINE)) == {
             "agent",
             "operator",
+            "pools",
             "responder",
             "status",
             "who",
