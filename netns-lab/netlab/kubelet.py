@@ -245,6 +245,7 @@ class Pod(threading.Thread):
         container = Container(
             name=f"{self.name}-{spec['name']}",
             directory=self._directory / spec["name"],
+            state=self._kubelet.directory / ".crun",
             image=self._kubelet.image,
             namespace=self._kubelet.nodes[self.node],
             command=[*spec["command"], *spec.get("args", ())],

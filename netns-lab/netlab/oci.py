@@ -107,10 +107,12 @@ def seccomp(capabilities: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Container:
-    """One container: a bundle in ``directory``, a log, and the process once it runs. In the network namespace of a node."""
+    """One container: a bundle in ``directory``, a log, and the process once it runs. In the network namespace of a node. The runtime keeps
+    what it knows of all containers in ``state``."""
 
     name: str
     directory: Path
+    state: Path
     image: Image
     namespace: Namespace
     command: Sequence[str]
@@ -130,12 +132,15 @@ class Container:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "config.json").write_text(json.dumps(self.config()))
         self._pid_file.unlink(missing_ok=True)
-        _crun("delete", "--force", self.name, check=False)
+        run_command(*self._runtime("delete", "--force", self.name), check=False)
         run = ("run", "--bundle", str(self.directory), "--pid-file", str(self._pid_file), self.name)
         with self.log.open("ab") as log:
             options = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
-            self.process = subprocess.Popen((*WITH_PARENT, *_command(*run)), **options)  # type: ignore[call-overload]
+            self.process = subprocess.Popen((*WITH_PARENT, *self._runtime(*run)), **options)  # type: ignore[call-overload]
         self.starts += 1
+
+    def _runtime(self, *arguments: str) -> tuple[str, ...]:
+        return ("crun", "--cgroup-manager=disabled", "--root", str(self.state), *arguments)
 
     @property
     def _pid_file(self) -> Path:
@@ -164,11 +169,11 @@ class Container:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(process, file)
             file.flush()
-            return run_command(*_command("exec", "--process", file.name, self.name), check=False, timeout=seconds)
+            return run_command(*self._runtime("exec", "--process", file.name, self.name), check=False, timeout=seconds)
 
     def remove(self) -> None:
         """End it at once and forget it."""
-        _crun("delete", "--force", self.name, check=False)
+        run_command(*self._runtime("delete", "--force", self.name), check=False)
         if self.process is not None:
             self.process.wait(STOP_SECONDS)
 
@@ -201,14 +206,6 @@ class Container:
             linux["seccomp"] = seccomp(security.capabilities)
         root = {"path": str(self.image.root), "readonly": security.read_only_root}
         return {"ociVersion": "1.0.0", "process": process, "root": root, "hostname": self.namespace.name, "mounts": mounts, "linux": linux}
-
-
-def _command(*arguments: str) -> tuple[str, ...]:
-    return ("crun", "--cgroup-manager=disabled", "--root", "/run/netns/.crun", *arguments)
-
-
-def _crun(*arguments: str, check: bool = True) -> None:
-    run_command(*_command(*arguments), check=check)
 
 
 def leave_hybrid_cgroups() -> None:

@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 from netlab.waiting import wait_until
 
-from l2announce.control.policy import BAD_INTERFACE_REGEX
+from l2announce.control.policy import BAD_NODE_SELECTOR
 from l2announce.kube.statuses import FIELD_MANAGER
 from l2announce.model.lease import STATUS_LEASE
 from tests.apiserver.agents import PATIENCE, SETTINGS, Agents, Site, build_site, inside_namespace, start_agents
 from tests.netns.agents_stand import policy
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.netns]
+
+
+USELESS = {"matchLabels": {f"{'a.' * 130}a/b": "c"}}
+"""A selector that no definition refuses, and that is none: the part before the slash has more than 253 characters."""
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +90,14 @@ def test_nothing_is_written_while_nothing_changes(agents: Agents, site: Site) ->
 
 
 def test_what_is_wrong_with_a_policy_and_that_it_was_mended(agents: Agents, site: Site) -> None:
-    site.plane.apply(named("wrong", interfaces=["^eth[0-9$"]))
-    wait_until(lambda: condition(site, "wrong", BAD_INTERFACE_REGEX).get("status") == "True", PATIENCE, "the mistake to be told")
-    wrong = condition(site, "wrong", BAD_INTERFACE_REGEX)
+    site.plane.apply(named("wrong", nodeSelector=USELESS))
+    wait_until(lambda: condition(site, "wrong", BAD_NODE_SELECTOR).get("status") == "True", PATIENCE, "the mistake to be told")
+    wrong = condition(site, "wrong", BAD_NODE_SELECTOR)
     assert (wrong["reason"], wrong["observedGeneration"]) == ("error", 1)
-    assert "spec.interfaces[0]" in wrong["message"]
+    assert "spec.nodeSelector" in wrong["message"]
     assert condition(site, "wrong", "Accepted")["status"] == "False"
-    site.plane.apply(named("wrong", interfaces=["^eth0$"]))
-    wait_until(lambda: condition(site, "wrong", BAD_INTERFACE_REGEX).get("status") == "False", PATIENCE, "it to be taken back")
+    site.plane.apply(named("wrong", nodeSelector={}))
+    wait_until(lambda: condition(site, "wrong", BAD_NODE_SELECTOR).get("status") == "False", PATIENCE, "it to be taken back")
     accepted = condition(site, "wrong", "Accepted")
     assert (accepted["status"], accepted["observedGeneration"]) == ("True", 2)
     site.plane.kubectl("delete", "ciliuml2announcementpolicy", "wrong")
@@ -105,8 +109,8 @@ def test_another_writes_when_the_writer_is_gone(agents: Agents, site: Site) -> N
     agents.agents[first].wait_stopped(PATIENCE)
     heir = wait_until(lambda: writer(site), PATIENCE, "another to write")
     assert heir != first
-    site.plane.apply(named("later", interfaces=["("]))
-    wait_until(lambda: condition(site, "later", BAD_INTERFACE_REGEX).get("status") == "True", PATIENCE, "the heir to write")
+    site.plane.apply(named("later", nodeSelector=USELESS))
+    wait_until(lambda: condition(site, "later", BAD_NODE_SELECTOR).get("status") == "True", PATIENCE, "the heir to write")
     site.plane.kubectl("delete", "ciliuml2announcementpolicy", "later")
     agents.agents[first].start()
 
