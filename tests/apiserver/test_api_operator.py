@@ -24,7 +24,7 @@ from l2announce.model.conditions import Condition
 from l2announce.model.lease import LeaseWrite, WriteOutcome
 from l2announce.model.pools import BalancedService
 from l2announce.model.timing import Timing
-from tests.apiserver.rig import SERVICES, Admin, administrator, asynchronous, transport, until, until_async
+from tests.apiserver.rig import OPERATOR, SERVICES, Admin, administrator, asynchronous, transport, until, until_async
 
 pytestmark = pytest.mark.apiserver
 
@@ -116,7 +116,7 @@ class Stand:
     @asynccontextmanager
     async def operator(self, identity: str, ice: asyncio.Event | None = None) -> AsyncIterator[Operator]:
         """An operator. With ``ice`` it stands still before each request, once it has decided on one address, until that is set."""
-        kubeconfig = self.control_plane.kubeconfig()
+        kubeconfig = self.control_plane.kubeconfig(OPERATOR.name)
         async with transport(kubeconfig) as objects, transport(kubeconfig) as leases:
             pools, store = KubePools(objects, identity), KubeLeases(leases, "kube-system", 0.8)
             if ice is not None:
