@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from l2announce.agent.events import Publisher
+from l2announce.agent.operator_metrics import OperatorMetrics
 from l2announce.control.election import LeaseElector
 from l2announce.control.ports import Clock, LeasesListed, LeaseStore
 from l2announce.control.states import State
@@ -73,6 +74,8 @@ class Operator:
         self._written: dict[NamespacedName, str] = {}
         self._taking_over = False
         self._publisher = Publisher(objects, clock)
+        self.metrics = OperatorMetrics(lambda: self._allocator)
+        self._endless: list[asyncio.Task[None]] = []
         self._refusals: dict[NamespacedName, Refusal] = {}
         self._pools_due = asyncio.Event()
         self._room = asyncio.Semaphore(WRITES)
@@ -90,7 +93,7 @@ class Operator:
     async def run(self) -> None:
         """Serve until ``stop``."""
         for endless in (self._follow_objects(), self._follow_leases(), self._write_pools(), self._publisher.run()):
-            self._spawn(endless)
+            self._endless.append(self._spawn(endless))
         self._look()
         try:
             await self._ended
@@ -264,6 +267,7 @@ class Operator:
                     self._written[key] = service.version
                     try:
                         await self._objects.write_service(service, status.addresses, status.conditions)
+                        self.metrics.written("service", "Written")
                     except ApiError as err:
                         self._refused(key, err)
                     return
@@ -272,6 +276,7 @@ class Operator:
 
     def _refused(self, key: NamespacedName, err: ApiError) -> None:
         """Another version is on its way (409), the Service is gone (404), or the server is away: look again in a while."""
+        self.metrics.written("service", "Conflict" if err.code == 409 else "Refused")
         if err.code not in (404, 409):
             _log.warning("status not written", extra={"fields": {"service": str(key), "why": str(err)}})
 
@@ -299,15 +304,29 @@ class Operator:
                     continue
                 try:
                     await self._objects.write_pool(one.pool.name, wanted)
+                    self.metrics.written("pool", "Written")
                 except ApiError as err:
+                    self.metrics.written("pool", "Refused")
                     _log.warning("status of a pool not written", extra={"fields": {"pool": one.pool.name, "why": str(err)}})
                     asyncio.get_running_loop().call_later(RETRY, self._pools_due.set)
             await asyncio.sleep(0.1)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def not_live(self) -> str:
+        """What only a restart can mend; "" while all is well."""
+        ended = sum(task.done() for task in self._endless)
+        return f"{ended} of its tasks ended" if ended and not self._ended.done() else ""
+
+    def not_ready(self) -> str:
+        """Why it could not lead now; "" when it could."""
+        if self._stopping:
+            return "stopping"
+        return "" if self._pools is not None and self._services is not None else "pools or Services were not seen yet"
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from l2announce.agent.logs import set_up_logging
-from l2announce.agent.settings import Settings, parse_duration
+from l2announce.agent.settings import Settings, parse_duration, parse_metrics_address
 from l2announce.cli.agent import LogFormat, LogLevel
 from l2announce.errors import ConfigurationError
 from l2announce.ipam.demand import IpamSettings
@@ -60,6 +60,12 @@ def operator(
     lease_namespace: Annotated[
         str, typer.Option(metavar="NAME", envvar="L2ANNOUNCE_LEASE_NAMESPACE", help="Where the lease is kept.")
     ] = "kube-system",
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", envvar="L2ANNOUNCE_METRICS_ADDRESS", help="Where /metrics, /livez and /readyz are served; none: nowhere."
+        ),
+    ] = "127.0.0.1:9968",
     log_format: Annotated[
         LogFormat, typer.Option(envvar="L2ANNOUNCE_LOG_FORMAT", help="For people, or one JSON object a line.")
     ] = LogFormat.TEXT,
@@ -79,6 +85,7 @@ def operator(
         kubeconfig=kubeconfig,
         context=context,
         lease_namespace=lease_namespace,
+        metrics_address=parse_metrics_address(metrics_address),
     )
     ipam = IpamSettings(classless=default_lb_service_ipam is DefaultIpam.LBIPAM, families=parse_families(ip_families))
     set_up_logging(log_format.value, log_level.value)
@@ -96,6 +103,7 @@ def parse_families(text: str) -> tuple[int, ...]:
 def run_operator(settings: Settings, ipam: IpamSettings) -> None:
     """Be the operator until SIGTERM or SIGINT."""
     from l2announce.agent.clusters import open_pools
+    from l2announce.agent.health import serve_health
     from l2announce.agent.operator import Operator
     from l2announce.kernel.clock import BootClock
     from l2announce.kernel.loop import new_event_loop
@@ -105,7 +113,8 @@ def run_operator(settings: Settings, ipam: IpamSettings) -> None:
             made = Operator(settings.node_name, settings.timing, ipam, objects, leases, BootClock())
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, made.stop)
-            await made.run()
+            async with serve_health(settings.metrics_address, made.metrics.render, made.not_live, made.not_ready):
+                await made.run()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve())

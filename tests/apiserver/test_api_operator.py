@@ -1,10 +1,13 @@
 """The operator on a real API server: pools and Services in, addresses and conditions out; two operators never give one address twice."""
 
 import asyncio
+import signal
+import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,3 +239,73 @@ async def test_a_frozen_operator_that_wakes_gives_nothing_twice(control_plane: C
             assert await at.given("a") == ["10.10.0.7"]
             assert await at.given("z") == []
             await at.until_refused("z", "out_of_ips")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def served(port: int, path: str) -> str:
+    """What a program serves; "" while it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+@contextmanager
+def program(control_plane: ControlPlane, identity: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    """``l2announce operator``, as its user would start it."""
+    times = ("--lease-duration", "2s", "--lease-renew-deadline", "800ms", "--lease-retry-period", "400ms")
+    which = ("--kubeconfig", str(control_plane.kubeconfig(OPERATOR.name)), "--identity", identity, "--metrics-address", f"127.0.0.1:{port}")
+    process = subprocess.Popen((str(PROGRAM), "operator", *which, *times), stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+@asynchronous
+async def test_the_program_is_frozen_and_wakes_and_ends_in_order(control_plane: ControlPlane) -> None:
+    ports = free_port(), free_port()
+    leading = "l2announce_lbipam_leading 1.0"
+
+    async def leads(port: int) -> None:
+        async def look() -> bool:
+            return leading in await asyncio.to_thread(served, port, "/metrics")
+
+        await until_async(look, f"the operator at {port} to lead")
+
+    async with stand(control_plane) as at:
+        await at.pool("a", "10.10.0.0/30")
+        with program(control_plane, "o1", ports[0]) as first:
+            await leads(ports[0])
+            assert await asyncio.to_thread(served, ports[0], "/readyz") == await asyncio.to_thread(served, ports[0], "/livez") == "ok\n"
+            await at.service("a")
+            await at.until_given("a", "10.10.0.0")
+            with program(control_plane, "o2", ports[1]) as second:
+                await until_async(lambda: asyncio.to_thread(served, ports[1], "/readyz"), "the second to be ready")
+                first.send_signal(signal.SIGSTOP)
+                await leads(ports[1])
+                await at.service("b")
+                await at.until_given("b", "10.10.0.1")
+                first.send_signal(signal.SIGCONT)
+
+                async def knows() -> bool:
+                    return leading not in await asyncio.to_thread(served, ports[0], "/metrics")
+
+                await until_async(knows, "the first to know that it is over")
+                await at.service("c")
+                await at.until_given("c", "10.10.0.2")
+                second.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(second.wait, 10) == 0
+                await leads(ports[0])
+                await at.service("d")
+                await at.until_given("d", "10.10.0.3")
+                assert [await at.given(name) for name in "abc"] == [[f"10.10.0.{number}"] for number in range(3)]
+                text = await asyncio.to_thread(served, ports[0], "/metrics")
+                assert 'l2announce_lbipam_ips_available{pool="a"} 0.0' in text
+                assert "l2announce_lbipam_services_matching 4.0" in text
