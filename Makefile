@@ -18,7 +18,8 @@ export KUBERNETES ?= 1.37
 BUILD_CONTROL_PLANE := PYTHON=$(PYTHON) netns-lab/control-plane/build
 
 # program=Debian package; what the tests and the lab run in namespaces.
-TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux
+TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux crun=crun \
+    /usr/share/containers/seccomp.json=golang-github-containers-common
 
 CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
 
@@ -37,7 +38,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	@touch $@
 
 tools: ## The programs that tests and lab run; installed by apt when you are root
-	@missing=""; for tool in $(TOOLS); do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${tool%%=*}" >/dev/null || missing="$$missing $${tool#*=}"; done; \
+	@missing=""; for tool in $(TOOLS); do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${tool%%=*}" >/dev/null || test -f "$${tool%%=*}" || missing="$$missing $${tool#*=}"; done; \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then \
 	        echo "tools: installing the Debian packages$$missing"; \
@@ -45,10 +46,10 @@ tools: ## The programs that tests and lab run; installed by apt when you are roo
 	    else echo "these programs are missing; run: sudo apt-get install$$missing"; exit 2; fi; \
 	fi
 
-test: forecast setup tools check unit netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
+test: forecast setup tools check unit monitoring chart docs netns apiserver ## Everything: linters, types, layers, unit, property, simulation, golden, namespaces, API server
 
 forecast:
-	@echo "test: about ten minutes on two cores"
+	@echo "test: about twenty minutes on two cores"
 	@$(BUILD_CONTROL_PLANE) --forecast
 
 check: lint types layers ## Linters, types and the import rules
@@ -65,7 +66,7 @@ layers: setup
 
 unit: setup ## The tests that need no namespace; the core must be covered to its last branch
 	@echo "unit: unit, property and golden tests"
-	@$(PYTHON) -m pytest -q -m "not netns and not apiserver" --cov --cov-report= --ignore tests/simulation tests
+	@$(PYTHON) -m pytest -q -m "not netns and not apiserver and not chart" --cov --cov-report= --ignore tests/simulation tests
 	@$(VENV)/bin/coverage report --include="$(CORE)" --fail-under=100 --skip-covered
 	@echo "unit: simulation, in virtual time"
 	@PYTHONHASHSEED=0 $(PYTHON) -m pytest -q --timeout 300 tests/simulation
@@ -84,4 +85,4 @@ apiserver: setup tools control-plane ## The tests on a real API server, with age
 clean: ## Remove what the build and the tests made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
 
--include netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk
+-include deploy/monitoring.mk deploy/chart.mk docs/docs.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk

@@ -7,7 +7,7 @@ from l2announce.agent.settings import Settings
 from l2announce.control.ports import Cluster, LeaseStore
 
 OBJECT_CONNECTIONS = 8
-"""For lists and watches: one for each of five resources, and room for those that take the place of another."""
+"""For lists and watches: one for each of five resources, and room for those that take the place of another, statuses and Events."""
 LEASE_CONNECTIONS = 33
 """One watch, and 32 writes at a time: with a renewal every 5 s, enough for 800 leases when the API server takes 200 ms to answer."""
 
@@ -31,7 +31,7 @@ async def open_cluster(settings: Settings) -> AsyncIterator[tuple[Cluster, Lease
     try:
         await objects.open()
         await leases.open()
-        yield KubeCluster(objects), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
+        yield KubeCluster(objects, settings.node_name), KubeLeases(leases, settings.lease_namespace, settings.timing.renew_deadline)
     finally:
         await objects.close()
         await leases.close()

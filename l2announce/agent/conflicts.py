@@ -25,6 +25,10 @@ class Conflicts:
         kept = set(addresses)
         self._records = {address: records for address, records in self._records.items() if address in kept}
 
+    def active(self, now: Instant) -> int:
+        """How many addresses another host was seen to claim within CONFLICT_MEMORY."""
+        return sum(1 for address in self._records if self.of(address, now))
+
     def of(self, address: Address, now: Instant) -> tuple[ConflictStatus, ...]:
         """The conflicts about one address that were seen within CONFLICT_MEMORY, by interface. One that holds
         the address back is seen again with every probe; the last record of one whose claim has gone since is not believed for ever."""

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from l2announce.agent.responder_alive import mark_alive
 from l2announce.errors import ChannelError, L2AnnounceError
 from l2announce.kernel.channel import Channel, PeerGone, listen
 from l2announce.kernel.clock import boot_time
@@ -36,14 +37,14 @@ CONTROL_GRACE = 10.0
 class ResponderProcess:
     """Wires one Responder to the kernel and to the control process."""
 
-    def __init__(self, path: Path, exit_when_orphaned: bool) -> None:
-        """Open every descriptor, then drop every capability."""
+    def __init__(self, path: Path, exit_when_orphaned: bool, group_access: bool = False) -> None:
+        """Open every descriptor, then drop every capability. With ``group_access`` the group of the socket may connect as well."""
         raise_file_limit()
         self._responder = Responder()
         self._datapath = Datapath()
         self._monitor = LinkMonitor()
         self._groups = GroupMemberships()
-        self._listener = listen(path)
+        self._listener = listen(path, 0o660 if group_access else 0o600)
         self._path = path
         drop_capabilities()
         self._channel: Channel | None = None
@@ -155,6 +156,7 @@ class ResponderProcess:
 
     def _report(self, now: Instant) -> None:
         self._report_at = now + HEARTBEAT
+        mark_alive(self._path, now)
         if self._group_problems:
             self._group_problems = self._groups.go_on()
         if self._channel is None or self._channel.wants_write:
@@ -186,9 +188,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="l2announce responder", description="Answer ARP and NDP as a control process says.")
     parser.add_argument("--socket", type=Path, required=True, help="where to listen for the control process")
     parser.add_argument("--exit-when-orphaned", action="store_true", help="end when control is gone and the last deadline has passed")
+    parser.add_argument("--group-access", action="store_true", help="let the group of the socket connect, not its owner alone")
     arguments = parser.parse_args()
     try:
-        ResponderProcess(arguments.socket, arguments.exit_when_orphaned).run()
+        ResponderProcess(arguments.socket, arguments.exit_when_orphaned, arguments.group_access).run()
     except L2AnnounceError as err:
         sys.exit(f"l2announce responder: {err}")
 

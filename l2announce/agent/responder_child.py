@@ -1,4 +1,4 @@
-"""How ``l2announce agent`` comes to its responder: the one that still serves at its socket, or a new child process."""
+"""How ``l2announce agent`` comes to its responder: the one that serves at its socket, or, where it may start one, a new child process."""
 
 import subprocess
 import sys
@@ -15,15 +15,18 @@ _FLAGS = 6
 _PF_EXITING = 0x4
 
 START_LIMIT = 10.0
-"""Seconds within which a new responder must listen."""
+"""Seconds within which a new responder must listen, and one that somebody else starts must have come."""
 
 
 class ResponderChild:
     """A connection to the responder process. An earlier agent's responder that is still answering is adopted, so no answer is missed."""
 
-    def __init__(self, path: Path) -> None:
-        """Connect to the responder at ``path``, or start one there. KernelError when it does not come up; its own words are on stderr."""
-        channel = connect(path)
+    def __init__(self, path: Path, *, may_start: bool = True) -> None:
+        """Connect to the responder at ``path``, or start one there. KernelError when it does not come up; its own words are on stderr.
+
+        With ``may_start`` false somebody else starts it, and no capability is needed: waits START_LIMIT for it, then ConfigurationError.
+        """
+        channel = connect(path) if may_start else _wait_for_other(path)
         if channel is None:
             _require_capability()
             command = [sys.executable, "-m", "l2announce.agent.responder", "--socket", str(path), "--exit-when-orphaned"]
@@ -58,6 +61,19 @@ class ResponderChild:
             time.sleep(0.005)
         process.kill()
         raise KernelError(f"the responder process did not listen at {path} within {START_LIMIT:g} s")
+
+
+def _wait_for_other(path: Path) -> Channel:
+    """A connection to a responder that is not ours to start."""
+    give_up_at = time.monotonic() + START_LIMIT
+    while (channel := connect(path)) is None:
+        if time.monotonic() >= give_up_at:
+            raise ConfigurationError(
+                f"--responder-socket {path}: no responder came to listen there within {START_LIMIT:g} s; "
+                f"start one: l2announce responder --socket {path}"
+            )
+        time.sleep(0.05)
+    return channel
 
 
 def _require_capability() -> None:

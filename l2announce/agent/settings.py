@@ -5,6 +5,7 @@ import re
 import socket
 import tempfile
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +60,7 @@ def default_run_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One agent. ``responder_socket`` is where its responder process listens.
+    """One agent. ``responder_socket`` is where its responder process listens; ``other_responder`` that of one it does not start itself.
 
     Its cluster is the directory ``manifests``, else the API server of ``kubeconfig`` and ``context``, else that of the pod it runs in.
     """
@@ -74,7 +75,9 @@ class Settings:
     lease_name_style: Literal["dot", "dash"] = "dot"
     lease_mode: Literal["service", "node"] = "service"
     state_socket: Path = Path("/run/l2announce/agent.sock")
+    other_responder: Path | None = None
     eligibility: EligibilitySettings = field(default_factory=EligibilitySettings)
+    metrics_address: tuple[str, int] | None = ("127.0.0.1", 9967)
     log_format: Literal["text", "json"] = "text"
     log_level: str = "info"
 
@@ -95,7 +98,7 @@ class Settings:
             raise ConfigurationError("--manifests and --kubeconfig: give one of them, as an agent has one cluster")
         if self.context is not None and self.kubeconfig is None:
             raise ConfigurationError(f"--context {self.context}: there is no kubeconfig; name it by --kubeconfig FILE")
-        if self.kubeconfig is not None and not self.kubeconfig.is_file():
+        if self.kubeconfig is not None and not self.kubeconfig.exists():
             raise ConfigurationError(f"--kubeconfig {self.kubeconfig}: no such file; create it, or name the one of your cluster")
         if self.manifests is not None and not self.manifests.is_dir():
             raise ConfigurationError(f"--manifests {self.manifests}: no such directory; create it, or name the one with your YAML files")
@@ -107,14 +110,35 @@ class Settings:
 
     @property
     def responder_socket(self) -> Path:
-        """Beside the state socket."""
-        return self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
+        """That of ``other_responder``, else one beside the state socket."""
+        return self.other_responder or self.state_socket.with_name(self.state_socket.stem + ".responder.sock")
+
+
+def parse_metrics_address(text: str) -> tuple[str, int] | None:
+    """HOST:PORT, with brackets around an IPv6 address; None for ``none``."""
+    if text == "none":
+        return None
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address, number = ip_address(host[1:-1] if bracketed else host), int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        address, number = None, 0
+    if address is None or bracketed != (address.version == 6) or not 0 < number < 65536:
+        raise ConfigurationError(
+            f"--metrics-address {text!r}: not an address and a port; write one such as 127.0.0.1:9967 or [::1]:9967, or none"
+        )
+    return str(address), number
 
 
 def prepare_sockets(settings: Settings) -> None:
     """Make the directory of the sockets, for its owner alone; refuse a state socket that cannot be made, is a file, or serves an agent."""
     path = settings.state_socket
-    if len(os.fsencode(settings.responder_socket)) > LONGEST_SOCKET_PATH:
+    if settings.other_responder is not None and len(os.fsencode(settings.other_responder)) > LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"--responder-socket {settings.other_responder}: too long, {LONGEST_SOCKET_PATH} octets at most; choose a shorter path"
+        )
+    if len(os.fsencode(settings.state_socket)) > LONGEST_SOCKET_PATH or len(os.fsencode(settings.responder_socket)) > LONGEST_SOCKET_PATH:
         raise ConfigurationError(
             f"--state-socket {path}: too long for the responder's socket beside it, {LONGEST_SOCKET_PATH} octets at most; "
             "choose a shorter path"

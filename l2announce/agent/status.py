@@ -16,6 +16,8 @@ from l2announce.model.objects import NamespacedName, ObjectProblem
 from l2announce.model.report import AnswerRecord
 from l2announce.model.status import AddressStatus, LinkStatus, NodeStatus, ProblemStatus, ServiceStatus
 
+ELECTING = "Electing"
+"""Nobody holds the lease, and this node may."""
 API_UNREACHABLE = "ApiUnreachable"
 CONFLICT = "Conflict"
 
@@ -72,7 +74,7 @@ def _service_status(
     held_over = elector is not None and elector.is_held_over
     held = held_over or (deadline is not None and now < deadline)
     holder = controller.node_name if held else _other_holder(controller, elector, name, now)
-    known = controller.lease(name)
+    known = controller.leases.present(name)
     lease = known if known is not None and known.holder_identity == holder else None
     answering = controller.interfaces(name)
     interfaces = {wanted.address: answering[wanted.address] for wanted in controller.picture.wanted(name) if wanted.service == service}
@@ -122,7 +124,7 @@ def _other_holder(controller: Controller, elector: LeaseElector | None, name: st
 def _waiting_reason(controller: Controller, holder: str | None, trouble: str) -> str:
     if trouble:
         return API_UNREACHABLE
-    return f"HeldBy={holder}" if holder and holder != controller.node_name else "Electing"
+    return f"HeldBy={holder}" if holder and holder != controller.node_name else ELECTING
 
 
 def _address_status(

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from l2announce.agent.logs import set_up_logging
-from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, prepare_sockets
+from l2announce.agent.settings import Settings, default_run_directory, parse_count, parse_duration, parse_metrics_address, prepare_sockets
 from l2announce.errors import ConfigurationError
 from l2announce.model.eligibility import EligibilitySettings
 from l2announce.model.timing import Timing
@@ -189,6 +189,18 @@ def agent(
         Path | None,
         typer.Option(envvar=_env("STATE_SOCKET"), metavar="PATH", help="Where status is served. Default: agent.sock in the run directory."),
     ] = None,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            envvar=_env("METRICS_ADDRESS"), metavar="HOST:PORT", help="Where /metrics, /livez and /readyz are served; none: nowhere."
+        ),
+    ] = "127.0.0.1:9967",
+    responder_socket: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=_env("RESPONDER_SOCKET"), metavar="PATH", help="Of a responder that runs by itself. Default: the agent starts its own."
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(envvar=_env("LOG_FORMAT"), help="For people, or one JSON object a line.")
     ] = LogFormat.TEXT,
@@ -207,7 +219,8 @@ def agent(
     """Announce this node's share of the Services: elect, answer, fail over.
 
     Flags win over L2ANNOUNCE_* variables, and those over the file. A TIME is a number with ms, s, m or h, such as 15s or 1m30s. Starts its
-    responder process by itself, for which it needs the capability CAP_NET_RAW. Ends on SIGTERM, in order, within a second.
+    responder process by itself, for which it needs the capability CAP_NET_RAW; with --responder-socket it needs none. Ends on SIGTERM, in
+    order, within a second.
     """
     settings = Settings(
         node_name=node_name,
@@ -236,6 +249,8 @@ def agent(
         ),
         lease_mode=lease_mode.value,
         state_socket=state_socket or default_run_directory() / "agent.sock",
+        metrics_address=parse_metrics_address(metrics_address),
+        other_responder=responder_socket,
         log_format=log_format.value,
         log_level=log_level.value,
     )
@@ -252,7 +267,7 @@ def run_agent(settings: Settings) -> None:
     from l2announce.kernel.clock import BootClock
     from l2announce.kernel.loop import new_event_loop
 
-    child = ResponderChild(settings.responder_socket)
+    child = ResponderChild(settings.responder_socket, may_start=settings.other_responder is None)
 
     async def control() -> NoReturn:
         async with open_cluster(settings) as (cluster, leases):

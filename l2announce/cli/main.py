@@ -55,6 +55,8 @@ def main() -> None:
         _complain(f"{_in_one_line(err)}; see {_command_path(err)} --help", 2)
     except ConfigurationError as err:
         _complain(str(err), 2)
+    except PermissionError as err:
+        _complain(f"{err.filename}: {err.strerror}; name a path that this user may use, or run as one who may", 2)
     except L2AnnounceError as err:
         _complain(str(err), 1)
 

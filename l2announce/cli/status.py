@@ -8,6 +8,7 @@ from rich.console import Console
 
 from l2announce.cli.ask import ask_agent
 from l2announce.cli.conflicts import conflict_lines
+from l2announce.cli.live import watch_text
 from l2announce.cli.output import Output, ago, make_console, print_document, print_table
 from l2announce.errors import ConfigurationError
 from l2announce.manifests.leases import read_leases
@@ -21,18 +22,39 @@ def status(
         str, typer.Option(envvar="L2ANNOUNCE_LEASE_NAMESPACE", metavar="NAME", help="With --manifests: whose leases.")
     ] = "kube-system",
     output: Annotated[Output, typer.Option("-o", "--output", help="A table, a wider one, or everything.")] = Output.TABLE,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on: again with each change, until Ctrl-C.")] = False,
 ) -> None:
     """Tell what this node announces, holds and sees, or what the cluster's leases say."""
-    if manifests is None:
+    if watch and (manifests is not None or output in (Output.JSON, Output.YAML)):
+        raise ConfigurationError("--watch: for the tables of a live agent; leave out --manifests, and -o json or yaml")
+    if watch:
+        watch_status(state_socket, wide=output is Output.WIDE)
+    elif manifests is None:
         document = ask_agent(state_socket)
         if output in (Output.JSON, Output.YAML):
             print_document(document, output)
         else:
-            _print_node(make_console(), document, wide=output is Output.WIDE)
+            print_node(make_console(), document, wide=output is Output.WIDE)
     elif state_socket is not None:
         raise ConfigurationError("--state-socket and --manifests: give one of them")
     else:
         _print_leases(manifests, lease_namespace, output)
+
+
+def watch_status(state_socket: Path | None, wide: bool) -> None:
+    """The tables again and again, until Ctrl-C. While no agent answers, that is told."""
+    console = make_console()
+
+    def show() -> str:
+        try:
+            document = ask_agent(state_socket)
+        except ConfigurationError as err:
+            return f"{err}\n"
+        with console.capture() as captured:
+            print_node(console, document, wide)
+        return captured.get()
+
+    watch_text(console, show)
 
 
 def _print_leases(manifests: Path, namespace: str, output: Output) -> None:
@@ -49,7 +71,8 @@ def _print_leases(manifests: Path, namespace: str, output: Output) -> None:
     print_table(make_console(), ("LEASE", "HOLDER", "ACQUIRED", "RENEWED", "TRANSITIONS"), rows)
 
 
-def _print_node(console: Console, node: NodeStatus, wide: bool) -> None:
+def print_node(console: Console, node: NodeStatus, wide: bool) -> None:
+    """The tables of one agent."""
     state = "ready" if node.ready else "not ready"
     gate = "open" if node.gate_open else "closed"
     bounds = f"failover bound {node.failover_bound:g}s  restart bound {node.restart_bound:g}s"

@@ -58,13 +58,13 @@ class Controller:
         self.stopping = False
         self._eligibility = eligibility
         self.eligibility = Eligibility(node_name, eligibility, handicap=timing.retry_period / 2)
-        self._leases = ObservedLeases()
-        self._heartbeats = Heartbeats(node_name, timing, node_mode, self._leases, self.electors)
-        self._members = Members(node_name, lease_name_style, self._leases)
+        self.leases = ObservedLeases()
+        self._heartbeats = Heartbeats(node_name, timing, node_mode, self.leases, self.electors)
+        self._members = Members(node_name, lease_name_style, self.leases)
         self._holdings = Holdings(self._members, self._claims_of)
         self._hold_over = HoldOver()
-        self.turns = Turns(node_name, timing, self._leases)
-        self._pulls = Pulls(node_name, timing.rebalance, self._leases, self.turns)
+        self.turns = Turns(node_name, timing, self.leases)
+        self._pulls = Pulls(node_name, timing.rebalance, self.leases, self.turns)
         self._gate_was_open = False
         self._wakeups = Wakeups()
         self._member_wakeups = Wakeups()
@@ -120,8 +120,8 @@ class Controller:
 
     def leases_listed(self, leases: Iterable[Lease], now: Instant) -> None:
         """Every lease of the namespace; those that are missing do not exist."""
-        listed = self._leases.list_received(leases, now)
-        self._holdings.learn_macs(self._leases.macs)
+        listed = self.leases.list_received(leases, now)
+        self._holdings.learn_macs(self.leases.macs)
         for name, elector in self.electors.items():
             elector.lease_observed(listed.get(name), now)
             self._touched.add(name)
@@ -131,8 +131,8 @@ class Controller:
 
     def lease_observed(self, name: str, lease: Lease | None, now: Instant) -> None:
         """One lease changed; None: it was deleted."""
-        self._leases.lease_observed(name, lease, now)
-        self._holdings.learn_macs(self._leases.macs)
+        self.leases.lease_observed(name, lease, now)
+        self._holdings.learn_macs(self.leases.macs)
         if name in self.electors:
             self.electors[name].lease_observed(lease, now)
             self._touched.add(name)
@@ -201,7 +201,7 @@ class Controller:
             touched, self._touched = self._touched, set()
             for write in filter(None, (self._heartbeats.next_write_of(self.electors[name], now) for name in sorted(touched))):
                 self._writing.add(write.name)
-                self._holdings.firsts.write_sent(write, self._leases.knows(write.name))
+                self._holdings.firsts.write_sent(write, self.leases.knows(write.name))
                 self._members.write_sent(write)
                 writes.append(self._annotated(write))
             for name in touched:
@@ -247,7 +247,7 @@ class Controller:
     @property
     def is_ready(self) -> bool:
         """True when everything that decisions need has been seen once: objects, leases, and a report of the responder."""
-        return self.picture.is_whole and self._leases.is_ready and self.gate.report is not None
+        return self.picture.is_whole and self.leases.is_ready and self.gate.report is not None
 
     @property
     def is_stopped(self) -> bool:
@@ -257,13 +257,9 @@ class Controller:
 
     # -- for status
 
-    def lease(self, name: str) -> Lease | None:
-        """The lease as last observed; None when there is none."""
-        return self._leases.present(name)
-
     def holder(self, name: str, now: Instant) -> str | None:
         """Who holds the lease, as far as we have seen; None when nobody does or its holder let it run out."""
-        return self._leases.holder(name, now)
+        return self.leases.holder(name, now)
 
     def interfaces(self, name: str) -> dict[Address, frozenset[str]]:
         """The interfaces on which this node answers for each address while it holds the lease ``name``."""
@@ -273,7 +269,7 @@ class Controller:
         """Why this node may not hold the lease ``name`` although its Services are selected here; None when it may."""
         if self.stopping:
             return Blocker.STOPPING
-        if not (self.picture.is_whole and self._leases.is_ready):
+        if not (self.picture.is_whole and self.leases.is_ready):
             return Blocker.NOT_READY
         if not self.gate.is_open(now):
             return Blocker.RESPONDER_NOT_ANSWERING
@@ -316,7 +312,7 @@ class Controller:
 
     def _judge_all(self, now: Instant) -> None:
         self._gate_was_open = self.gate.is_open(now)
-        for name in self.picture.groups.keys() | self.electors.keys() | self._leases.held_by_heartbeat_of(self.node_name):
+        for name in self.picture.groups.keys() | self.electors.keys() | self.leases.held_by_heartbeat_of(self.node_name):
             self._judge(name, now)
             self._judge_members(name, now)
 
@@ -342,13 +338,13 @@ class Controller:
 
     def _is_stray(self, name: str) -> bool:
         """Whether an earlier life left the lease in our name, so that our heartbeat would keep it for ever though we do not want it."""
-        return self.is_ready and name in self._leases.held_by_heartbeat_of(self.node_name)
+        return self.is_ready and name in self.leases.held_by_heartbeat_of(self.node_name)
 
     def _elector(self, name: str, now: Instant) -> LeaseElector:
         elector = self.electors.get(name)
         if elector is None:
             elector = self.electors[name] = self._heartbeats.new_elector(name)
-            self._leases.replay(elector, now)
+            self.leases.replay(elector, now)
         return elector
 
     def _foreign_member(self, name: str, now: Instant) -> bool:

@@ -86,6 +86,10 @@ class Picture:
         known = self.cluster.services.get(service)
         return tuple(dict.fromkeys((*known.external_ips, *known.load_balancer_ips))) if known else ()
 
+    def services_with(self, address: Address) -> frozenset[NamespacedName]:
+        """The Services that have an address."""
+        return frozenset().union(*(group.services for group in self.groups.values() if address in group.addresses))
+
     def wanted(self, name: str) -> tuple[Announcement, ...]:
         """What this node announces while it holds the lease ``name``, on every interface that policies choose."""
         return self._announcements.get(name, ())

@@ -1,11 +1,13 @@
 """The protocols that adapters fulfil, so that the decisions know neither Kubernetes nor files."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from l2announce.model.conditions import Condition
+from l2announce.model.events import ServiceEvent
 from l2announce.model.lease import Lease, LeaseWrite, WriteOutcome
-from l2announce.model.objects import ClusterState, ObjectProblem
+from l2announce.model.objects import ClusterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,13 @@ class Cluster(Protocol):
         """The whole state, once complete, then again after every change (coalesced). Never ends; recovers by itself from losses."""
         ...
 
-    async def write_policy_problems(self, problems: Sequence[ObjectProblem]) -> None:
-        """Publish what is wrong with policies, whole, where their users look. Failing is not fatal."""
+    async def write_policy_status(self, wanted: Mapping[str, Sequence[Condition]]) -> bool:
+        """Have each policy that is named say so in its status, without a write where it does. False when that failed for one, which was
+        logged and may be tried again."""
+        ...
+
+    async def publish(self, event: ServiceEvent) -> bool:
+        """Show an Event where those look who look at the Service. False when that failed, which was logged."""
         ...
 
 

@@ -92,8 +92,8 @@ class Channel:
         self._socket.close()
 
 
-def listen(path: Path) -> socket.socket:
-    """A non-blocking listener at ``path``, for its owner alone. A socket that nobody listens on any more is replaced.
+def listen(path: Path, mode: int = 0o600) -> socket.socket:
+    """A non-blocking listener at ``path``, for its owner alone unless ``mode`` says else. A socket that nobody listens on is replaced.
 
     ChannelError when the path cannot be made, is something else, or is in use; who uses it is not disturbed.
     """
@@ -102,7 +102,7 @@ def listen(path: Path) -> socket.socket:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_stale(path)
         listener.bind(str(path))
-        path.chmod(0o600)
+        path.chmod(mode)
     except OSError as err:
         listener.close()
         raise ChannelError(f"cannot listen at {path}: {err.strerror or err}; choose another path") from err

@@ -6,16 +6,19 @@ is told until it has listed, so that what is held is not given up for want of ob
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from l2announce.errors import ApiError
+from l2announce.kube.events import ServiceEvents
 from l2announce.kube.reflector import Reflector, Resource
+from l2announce.kube.statuses import PolicyStatuses
 from l2announce.kube.table import Table
 from l2announce.kube.transport import Transport
 from l2announce.model import objects as model
+from l2announce.model.conditions import Condition
+from l2announce.model.events import ServiceEvent
 from l2announce.wire import schema
 from l2announce.wire.fields import decode
 from l2announce.wire.objects import (
@@ -44,14 +47,15 @@ _CRD = Resource("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", field
 _SERVICES = "/api/v1/services"
 _SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 
-_log = logging.getLogger(__name__)
-
 
 class KubeCluster:
     """Nodes, Services, EndpointSlices and policies, through one Transport. One consumer of ``states`` at a time."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, node: str) -> None:
+        """``node``: from which Events come."""
         self._transport = transport
+        self._statuses = PolicyStatuses(transport)
+        self._events = ServiceEvents(transport, node)
         self._crd = Table("CustomResourceDefinition", _decode_crd)
         self._nodes = Table("Node", lambda octets: decode_node(decode(octets, schema.Node)))
         self._policies = Table(
@@ -82,10 +86,15 @@ class KubeCluster:
             for name in list(self._followed):
                 self._unfollow(name)
 
-    async def write_policy_problems(self, problems: Sequence[model.ObjectProblem]) -> None:
-        """Tell them in the log: statuses are written elsewhere."""
-        for problem in problems:
-            _log.debug("%s: %s", problem.subject, problem.message)
+    async def write_policy_status(self, wanted: Mapping[str, Sequence[Condition]]) -> bool:
+        """Apply the conditions of policies, where they are not as wanted."""
+        version = self._policy_version()
+        known = {policy.name: policy.conditions for policy in self._policies.values.values()}
+        return version is None or await self._statuses.write(version, known, wanted)
+
+    async def publish(self, event: ServiceEvent) -> bool:
+        """Create an Event on a Service, or count one more."""
+        return await self._events.publish(event)
 
     # -- what to watch
 
@@ -100,9 +109,13 @@ class KubeCluster:
             self._follow(self._slices_needed(), self._slices)
 
     def _policies_needed(self) -> Resource | None:
-        served = next(iter(self._crd.values.values()), frozenset())
-        version = next((version for version in POLICY_VERSIONS if version in served), None)
+        version = self._policy_version()
         return Resource(f"/apis/cilium.io/{version}/ciliuml2announcementpolicies") if version else None
+
+    def _policy_version(self) -> str | None:
+        """The best version of the policies that the server has; None without any."""
+        served = next(iter(self._crd.values.values()), frozenset())
+        return next((version for version in POLICY_VERSIONS if version in served), None)
 
     def _services_needed(self) -> Resource | None:
         policies = self._policies.values.values()

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from asyncinotify import Event, Mask
@@ -17,7 +18,9 @@ from l2announce.errors import ConfigurationError
 from l2announce.manifests.inotify import LOST, TRY_AGAIN, Watcher, refusal, wait_until_there
 from l2announce.manifests.loader import ManifestLoader, directories_below, is_manifest
 from l2announce.manifests.status import write_conditions
-from l2announce.model.objects import AnnouncementPolicy, ClusterState, ObjectProblem
+from l2announce.model.conditions import Condition
+from l2announce.model.events import ServiceEvent
+from l2announce.model.objects import ClusterState, ObjectProblem
 
 QUIET = 0.01
 """A burst of changes ends when nothing came for this many seconds,"""
@@ -37,7 +40,6 @@ class ManifestCluster:
         self._directory = directory
         self._wall_clock = wall_clock
         self._loader = ManifestLoader(directory)
-        self._policies: Mapping[str, AnnouncementPolicy] = {}
         self._changed: set[Path] = set()
         self._rescan = False
         self._rebuild = False
@@ -56,7 +58,7 @@ class ManifestCluster:
                 with Watcher(self._note) as watcher:
                     async for state in self._watch_once(watcher):
                         if state != previous:
-                            self._policies, previous = state.policies, state
+                            previous = state
                             yield state
             except ConfigurationError as err:
                 if previous is None:
@@ -75,12 +77,19 @@ class ManifestCluster:
                 return
             await watcher.wait_for_burst(QUIET, LONGEST)
 
-    async def write_policy_problems(self, problems: Sequence[ObjectProblem]) -> None:
-        """Write the conditions of policies with problems below ``.cluster/status/``, and clear those of policies that have none now."""
+    async def write_policy_status(self, wanted: Mapping[str, Sequence[Condition]]) -> bool:
+        """Write the conditions of policies below ``.cluster/status/``."""
+        now = datetime.fromtimestamp(self._wall_clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            await asyncio.to_thread(write_conditions, self._directory / ".cluster" / "status", problems, self._policies, self._wall_clock())
+            await asyncio.to_thread(write_conditions, self._directory / ".cluster" / "status", wanted, now)
         except OSError as err:
             _log.warning("%s: policy status not written: %s; make %s writable", err.filename, err.strerror, self._directory / ".cluster")
+            return False
+        return True
+
+    async def publish(self, event: ServiceEvent) -> bool:  # noqa: ARG002 - the port's
+        """Nothing: there is no place for Events among manifests; the log has them."""
+        return True
 
     def _refresh(self, unwatched: tuple[ObjectProblem, ...]) -> ClusterState:
         changed, self._changed = self._changed, set()

@@ -1,87 +1,53 @@
 """Conditions of policies as files: ``status/ciliuml2announcementpolicies/NAME.yaml``, in the form of Cilium's status.
 
-A condition that was true and has no cause any more becomes False, as Cilium has it; a file whose content would be the same is left alone.
+A file whose content would be the same is left alone.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import yaml
 
-from l2announce.model.objects import AnnouncementPolicy, ObjectProblem
+from l2announce.control.conditions import merged
+from l2announce.model.conditions import Condition
+from l2announce.wire import schema
+from l2announce.wire.conditions import condition_documents, decode_conditions
 
 PLURAL = "ciliuml2announcementpolicies"
 KIND = "CiliumL2AnnouncementPolicy"
 
-Condition = dict[str, Any]
 
-_TEXTS = ("type", "status", "message", "lastTransitionTime")
+def write_conditions(directory: Path, wanted: Mapping[str, Sequence[Condition]], now: str) -> None:
+    """Bring the files below ``directory`` in line with ``wanted``, the conditions of every policy by its name.
 
-
-def write_conditions(directory: Path, problems: Sequence[ObjectProblem], policies: Mapping[str, AnnouncementPolicy], now: float) -> None:
-    """Bring the files below ``directory`` in line with ``problems``, of which those count that are about one of ``policies``.
-
-    Files of policies that are not there any more are removed. ``now`` is in seconds since 1970. OSError when a file cannot be written.
+    Files of policies that are not there any more are removed. ``now`` is RFC 3339. OSError when a file cannot be written.
     """
     place = directory / PLURAL
     for path in place.glob("*.yaml"):
-        if path.stem not in policies:
+        if path.stem not in wanted:
             path.unlink(missing_ok=True)
-    for name, policy in sorted(policies.items()):
-        messages: dict[str, list[str]] = {}
-        for problem in problems:
-            if problem.subject == f"{KIND.lower()}/{name}":
-                messages.setdefault(problem.reason, []).append(problem.message)
+    for name, conditions in sorted(wanted.items()):
         path = place / f"{name}.yaml"
         old = _read(path)
-        new = conditions(old, {kind: "; ".join(texts) for kind, texts in messages.items()}, policy.generation, now)
+        new = merged(old, conditions, now)
         if new != old:
             _replace(path, _document(name, new))
 
 
-def conditions(old: Iterable[Condition], messages: Mapping[str, str], generation: int, now: float) -> list[Condition]:
-    """The conditions that follow ``old`` when those that ``messages`` has, by type, are true now.
-
-    The transition time changes with the status only, the observed generation with anything.
-    """
-    before = {condition["type"]: condition for condition in old}
-    result = []
-    for kind in sorted(before.keys() | messages.keys()):
-        status, message = "True" if kind in messages else "False", messages.get(kind, "")
-        was = before.get(kind, {})
-        if (was.get("status"), was.get("message")) == (status, message):
-            result.append(was)
-            continue
-        moved = was.get("status") != status
-        since = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moved else was["lastTransitionTime"]
-        result.append(
-            {
-                "type": kind,
-                "status": status,
-                "reason": "error",
-                "message": message,
-                "observedGeneration": generation,
-                "lastTransitionTime": since,
-            }
-        )
-    return result
+def _document(name: str, new: Sequence[Condition]) -> Mapping[str, object]:
+    status = {"conditions": condition_documents(new)}
+    return {"apiVersion": "cilium.io/v2alpha1", "kind": KIND, "metadata": {"name": name}, "status": status}
 
 
-def _document(name: str, new: list[Condition]) -> Mapping[str, object]:
-    return {"apiVersion": "cilium.io/v2alpha1", "kind": KIND, "metadata": {"name": name}, "status": {"conditions": new}}
-
-
-def _read(path: Path) -> list[Condition]:
+def _read(path: Path) -> tuple[Condition, ...]:
     """The conditions of a file of ours; none when it is absent or somebody spoilt it."""
     try:
         document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
-        found = [dict(condition) for condition in document["status"]["conditions"]]
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
-        return []
-    return found if all(isinstance(condition.get(key), str) for condition in found for key in _TEXTS) else []
+        return decode_conditions(msgspec.convert(document["status"]["conditions"], list[schema.Condition]))
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        return ()
 
 
 def _replace(path: Path, document: Mapping[str, object]) -> None:

@@ -33,6 +33,9 @@ NODE_MODE = "node"
 HEARTBEAT_PREFIX = "l2announce-node."
 """Before a node's name in the name of its heartbeat Lease."""
 
+STATUS_LEASE = "l2announce-status"
+"""The Lease of the one agent that writes the status of policies."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -57,7 +60,7 @@ class Lease:
         return (
             self.annotations.get(LEASE_MODE_ANNOTATION) == NODE_MODE
             and bool(self.holder_identity)
-            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX))
+            and not self.name.startswith((HEARTBEAT_PREFIX, DRAIN_PREFIX, STATUS_LEASE))
             and is_name(HEARTBEAT_PREFIX + self.holder_identity)
         )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from l2announce.model.address import Address
+from l2announce.model.conditions import Condition
 
 
 class NamespacedName(NamedTuple):
@@ -44,6 +45,8 @@ class AnnouncementPolicy:
     interfaces: tuple[str, ...] = ()
     external_ips: bool = False
     load_balancer_ips: bool = False
+    conditions: tuple[Condition, ...] = field(default=(), compare=False)
+    """Of its status. No part of the policy: one that differs in them alone is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Service:
     external_traffic_policy: str = "Cluster"
     has_proxied_ips: bool = False
     """Whether status.loadBalancer.ingress has IPs of ipMode Proxy, which are another's to announce."""
+    uid: str = ""
+    """The server's name for this life of the Service; "" where there is no server."""
 
 
 @dataclass(frozen=True, slots=True)

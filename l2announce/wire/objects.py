@@ -16,6 +16,7 @@ from l2announce.model import objects as model
 from l2announce.model.address import Address
 from l2announce.model.names import is_name
 from l2announce.wire import schema
+from l2announce.wire.conditions import decode_conditions
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -99,6 +100,7 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
         headless=(spec.cluster_ip or "").lower() == "none" or HEADLESS_LABEL in labels,
         has_ports=bool(spec.ports),
         external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
+        uid=service.metadata.uid or "",
         has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(service.status)),
     )
     return Decoded(key, value, tuple(problems))
@@ -127,6 +129,7 @@ def decode_policy(policy: schema.CiliumL2AnnouncementPolicy) -> Decoded[model.An
         interfaces=tuple(spec.interfaces or ()),
         external_ips=bool(spec.external_ips),
         load_balancer_ips=bool(spec.load_balancer_ips),
+        conditions=decode_conditions(policy.status.conditions if policy.status else None),
     )
     return Decoded(key, value)
 

@@ -136,11 +136,27 @@ class CiliumL2AnnouncementPolicySpec(_Struct, frozen=True):
     load_balancer_ips: bool | None = msgspec.field(default=None, name="loadBalancerIPs")
 
 
+class Condition(_Struct, frozen=True):
+    """metav1.Condition."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: str = ""
+
+
+class CiliumL2AnnouncementPolicyStatus(_Struct, frozen=True):
+    conditions: list[Condition] | None = None
+
+
 class CiliumL2AnnouncementPolicy(_Struct, frozen=True):
     """cilium.io/v2alpha1 and cilium.io/v2 CiliumL2AnnouncementPolicy."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: CiliumL2AnnouncementPolicySpec | None = None
+    status: CiliumL2AnnouncementPolicyStatus | None = None
 
 
 class LeaseSpec(_Struct, frozen=True):

@@ -30,6 +30,7 @@ BUILD = LAB_DIRECTORY / "control-plane" / "build"
 START_SECONDS = 60.0
 SERVICE_RANGES = "10.96.0.0/16,fd00:96::/112"
 CONTROLLERS = ("endpointslice-controller", "node-lifecycle-controller", "namespace-controller")
+POD_CONTROLLERS = ("daemonset-controller", "serviceaccount-controller", "root-ca-certificate-publisher-controller")
 ADMIN = "admin"
 
 
@@ -60,7 +61,7 @@ class ControlPlane:
     """A control plane at ``address``, in ``namespace`` or, without one, on this host's loopback. A context manager: started, then gone.
 
     Its processes end with the thread that started them. ``users`` get a token and a kubeconfig each; ``admin`` is always one of them and
-    may do everything.
+    may do everything. ``with_pods``: its controllers make the Pods of DaemonSets, and what these need to know who they are.
     """
 
     programs: Path
@@ -69,6 +70,7 @@ class ControlPlane:
     namespace: Namespace | None = None
     address: str = "127.0.0.1"
     with_controllers: bool = False
+    with_pods: bool = False
     authority: trustme.CA = field(default_factory=trustme.CA)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _ports: dict[str, int] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class ControlPlane:
             self.start_etcd()
             self.start_api_server()
             self.wait_ready()
-            if self.with_controllers:
+            if self.with_controllers or self.with_pods:
                 self.start_controllers()
         except BaseException:
             self.stop()
@@ -167,16 +169,18 @@ class ControlPlane:
             f"--service-cluster-ip-range={SERVICE_RANGES}",
             "--authorization-mode=RBAC",
             "--endpoint-reconciler-type=none",
-            "--disable-admission-plugins=ServiceAccount",
+            *(() if self.with_pods else ("--disable-admission-plugins=ServiceAccount",)),
             *flags,
         )
 
     def start_controllers(self) -> None:
-        """Start the controllers that serve Services: EndpointSlices, node lifecycle, namespaces."""
+        """Start the controllers that serve Services (EndpointSlices, node lifecycle, namespaces), those that make Pods, or both."""
+        wanted = (*(CONTROLLERS if self.with_controllers else ()), *(POD_CONTROLLERS if self.with_pods else ()))
         self._start(
             "kube-controller-manager",
             f"--kubeconfig={self.kubeconfig()}",
-            f"--controllers={','.join(CONTROLLERS)}",
+            f"--controllers={','.join(wanted)}",
+            f"--root-ca-file={self.directory / 'ca.crt'}",
             "--leader-elect=false",
             "--secure-port=0",
         )

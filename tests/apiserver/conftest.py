@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from netlab.control_plane import ControlPlane, User, find_programs
+from netlab.waiting import wait_until
 
 from tests.apiserver.rig import AGENTS, REPOSITORY
 
@@ -19,6 +20,7 @@ def start(directory: Path) -> ControlPlane:
 def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with start(tmp_path_factory.mktemp("control-plane")) as control_plane:
         prepare(control_plane)
+        wait_until(lambda: is_served(control_plane), 20, "the definition to be served")
         yield control_plane
 
 
@@ -26,6 +28,12 @@ def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 def control_plane(shared_control_plane: ControlPlane) -> ControlPlane:
     """It runs, and is ready. What it holds is what earlier tests left: see rig.administrator."""
     return shared_control_plane
+
+
+def is_served(control_plane: ControlPlane) -> bool:
+    """Whether policies can be read in every version; each appears for itself, some time after the definition is established."""
+    paths = [f"/apis/cilium.io/{version}/ciliuml2announcementpolicies" for version in ("v2alpha1", "v2")]
+    return all(control_plane.kubectl("get", "--raw", path, check=False).returncode == 0 for path in paths)
 
 
 def prepare(control_plane: ControlPlane) -> None:

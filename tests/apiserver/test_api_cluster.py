@@ -60,7 +60,7 @@ async def stand(control_plane: ControlPlane, user: str = "n1") -> AsyncIterator[
         administrator(control_plane) as admin,
         api_proxy(control_plane, users) as (proxy, kubeconfigs),
         transport(kubeconfigs[user]) as made,
-        following(KubeCluster(made).states()) as states,
+        following(KubeCluster(made, "n1").states()) as states,
     ):
         yield Stand(admin, proxy, states)
 

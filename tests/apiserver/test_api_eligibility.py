@@ -99,7 +99,7 @@ async def test_heartbeats_of_nodes_wake_nobody(control_plane: ControlPlane) -> N
     async with (
         stand(control_plane) as at,
         transport(control_plane.kubeconfig("n1")) as made,
-        following(KubeCluster(made).states()) as states,
+        following(KubeCluster(made, "n1").states()) as states,
     ):
         await until(lambda: states and "n1" in states[-1].nodes and states[-1].services, "the objects")
         known = len(states)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from netlab.waiting import wait_until
 
-from l2announce.model.lease import HEARTBEAT_PREFIX, LEASE_MODE_ANNOTATION, NODE_MODE
+from l2announce.model.lease import HEARTBEAT_PREFIX, LEASE_MODE_ANNOTATION, NODE_MODE, STATUS_LEASE
 from tests.apiserver.agents import ADDRESSES, PATIENCE, SETTINGS, Agents, Site, build_site, inside_namespace, start_agents
 from tests.apiserver.rig import AGENTS
 
@@ -50,7 +50,8 @@ def test_only_heartbeats_are_renewed(agents: Agents, site: Site) -> None:
     wait_until(lambda: time.time() - since > 2 * SETTINGS.lease_seconds, PATIENCE, "the leases to run out if nobody kept them")
     after = versions(site)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == {HEARTBEAT_PREFIX + user.name for user in AGENTS}
+    heartbeats = {HEARTBEAT_PREFIX + user.name for user in AGENTS}
+    assert {name for name in after if after[name] != before[name]} == {STATUS_LEASE, *heartbeats}
     for name, address in ADDRESSES.items():
         lease = leases(site)[f"cilium-l2announce-default.{name}"]
         holder = lease["spec"]["holderIdentity"]

@@ -184,7 +184,7 @@ async def test_leases_do_not_queue_behind_lists_that_take_long(control_plane: Co
     ):
         await admin.service("web", "192.0.2.1")
         proxy.rule = lambda seen: Fault(delay=60) if seen.is_list and "/leases" not in seen.path else None
-        async with following(KubeCluster(objects).states()):
+        async with following(KubeCluster(objects, "n1").states()):
             await until(lambda: proxy.seen, "a list that takes long")
             leases, lease, slowest = KubeLeases(own, NAMESPACE, 10), None, 0.0
             for _ in range(20):

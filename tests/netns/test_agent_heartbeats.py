@@ -11,7 +11,7 @@ from netlab.segment import Segment
 from netlab.waiting import wait_until
 
 from l2announce.manifests.leases import read_leases
-from l2announce.model.lease import HEARTBEAT_PREFIX, LEASE_MODE_ANNOTATION
+from l2announce.model.lease import HEARTBEAT_PREFIX, LEASE_MODE_ANNOTATION, STATUS_LEASE
 from tests.netns.agents_stand import ADDRESSES, API, PATIENCE, SETTINGS, SHOP, SLACK, WEB, Cluster
 
 pytestmark = pytest.mark.netns
@@ -53,7 +53,7 @@ def test_one_lease_is_renewed_for_each_node(cluster: Cluster) -> None:
     wait_until(lambda: time.time() - since > 2 * SETTINGS.lease_seconds, PATIENCE, "the leases to run out if nobody kept them")
     after = versions(cluster)
     changed = {name for name in after if after[name] != before.get(name)}
-    assert changed == {HEARTBEAT_PREFIX + node for node in NODES}
+    assert changed == {STATUS_LEASE, *(HEARTBEAT_PREFIX + node for node in NODES)}
     for key, addresses in ADDRESSES.items():
         for address in addresses:
             assert asker.owners(address, since) == [cluster.mac(holders[key])]

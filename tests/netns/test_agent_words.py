@@ -14,6 +14,7 @@ from netlab.namespaces import run_command
 from netlab.segment import Segment
 from netlab.waiting import wait_until
 
+from l2announce.model.lease import STATUS_LEASE
 from l2announce.model.timing import GATE_TIMEOUT
 from tests.netns.agents_stand import PATIENCE, SETTINGS, SLACK, WEB, Cluster, node_object, policy, service
 from tests.netns.stand import resolved_to
@@ -101,7 +102,8 @@ def test_status_of_the_manifests_tells_what_the_leases_say(cluster: Cluster) -> 
     row = rows(cluster.command(*where).stdout, "LEASE")[lease.name]
     assert (row[0], row[1], row[3]) == (holder, lease.acquire_time, "0")
     document = json.loads(cluster.command(*where, "-o", "json").stdout)
-    assert [(each["name"], each["holder_identity"], each["lease_duration"]) for each in document] == [(lease.name, holder, 3.0)]
+    assert [(each["name"], each["holder_identity"], each["lease_duration"]) for each in document[:1]] == [(lease.name, holder, 3.0)]
+    assert [each["name"] for each in document[1:]] == [STATUS_LEASE]
     assert yaml.safe_load(cluster.command(*where, "-o", "yaml").stdout)[0]["name"] == lease.name
     assert rows(cluster.command(*where, "--lease-namespace", "elsewhere").stdout, "LEASE") == {}
 

@@ -86,7 +86,7 @@ class ControllerCandidate:
         return claims
 
     def knows(self, name: str) -> bool:
-        return self.controller.lease(name) is not None
+        return self.controller.leases.present(name) is not None
 
 
 class WholeNode(Node):

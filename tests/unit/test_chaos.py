@@ -71,7 +71,7 @@ def test_two_answers_to_one_ask() -> None:
 
 
 def test_an_answer_without_the_lease_and_an_answer_after_another() -> None:
-    assert found(answers((5.5, "n1"))) == ["answered by n1 while the lease is held by nobody"]
+    assert found(answers((5.5, "n1"), (5.6, "n1"))) == ["answered by n1 while the lease is held by nobody"], "one for each run"
     assert found(answers((6.1, "n2"), (6.2, "n1"))) == ["answered by n1 while the lease is held by n2"]
     back = [*HELD, (at(6.15), "n1"), (at(6.152), "n2")]
     assert found(answers((6.1, "n2"), (6.15, "n1"), (6.16, "n2")), held=back) == []
@@ -86,6 +86,18 @@ def test_an_excuse_covers_its_addresses_and_a_while_after() -> None:
     assert found(answers((5.5, "n1"), (6.2, "n1")), edit) == []
     assert found(answers((6.3, "n1")), edit) == ["answered by n1 while the lease is held by n2"]
     assert not is_excused([edit], "10.99.0.11", at(5.1), at(5.1))
+
+
+def test_who_cannot_see_a_lease_taken_goes_on_to_its_deadline() -> None:
+    taken = [(at(0.0), "n1"), (at(5.0), "stranger")]
+    edit = Span("lease taken by a stranger", at(5.0), at(5.1), frozenset({A}))
+    late = ["answered by n1 while the lease is held by stranger"]
+    killed = Span("control killed", at(4.9), at(6.9))
+    assert found(answers((7.0, "n1")), edit, held=taken) == late
+    assert found(answers((7.0, "n1")), edit, killed, held=taken) == []
+    assert found(answers((8.2, "n1")), edit, killed, held=taken) == late
+    assert found(answers((7.0, "n1")), edit, Span("control killed", at(6.2), at(6.9)), held=taken) == late, "it had the time to see it"
+    assert found(answers((7.0, "n1")), edit, Span("control killed", at(3.0), at(4.9)), held=taken) == late
 
 
 def test_gaps_are_judged_from_the_last_thing_that_was_done() -> None:

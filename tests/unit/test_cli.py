@@ -4,15 +4,17 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 
 from l2announce import __version__
-from l2announce.cli import status, who
+from l2announce.cli import live, status, who
 from l2announce.cli.main import app, main
-from l2announce.errors import KernelError
+from l2announce.errors import ConfigurationError, KernelError
 from l2announce.model.status import AddressStatus, LinkStatus, NodeStatus, ProblemStatus, ServiceStatus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
@@ -232,3 +234,52 @@ def test_who_of_a_guarded_address(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_who_of_an_unknown_address(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "who", "198.51.100.1") == 1
     assert capsys.readouterr().err == "l2announce: 198.51.100.1: no Service has this address, as far as node n1 knows\n"
+
+
+def test_status_goes_on_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a pipe: a block for each change, also for an agent that is away for a while."""
+    answers: list[NodeStatus | ConfigurationError] = [NODE, NODE, ConfigurationError("no agent answers there")]
+    seen = iter([*answers, replace(NODE, gate_open=False)])
+
+    def ask(_: object) -> NodeStatus:
+        answer = next(seen, None)
+        if answer is None:
+            raise KeyboardInterrupt
+        if isinstance(answer, ConfigurationError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(status, "ask_agent", ask)
+    monkeypatch.setattr(live, "INTERVAL", 0.0)
+    assert run(monkeypatch, "status", "--watch") == 0
+    printed = capsys.readouterr()
+    assert not printed.err
+    heads = [line for line in printed.out.splitlines() if line.startswith(("node ", "no agent"))]
+    assert [head.partition("  failover")[0] for head in heads] == [
+        "node n1  ready  gate open",
+        "no agent answers there",
+        "node n1  ready  gate closed",
+    ]
+
+
+def test_status_in_place_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, screen = iter(["first", "second"]), StringIO()
+
+    def show() -> str:
+        try:
+            return next(shown)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(live, "INTERVAL", 0.0)
+    live.watch_text(Console(file=screen, force_terminal=True), show)
+    assert "first" in screen.getvalue()
+    assert "second" in screen.getvalue()
+
+
+@pytest.mark.parametrize("flags", [("-o", "json"), ("-o", "yaml"), ("--manifests", ".")])
+def test_only_the_tables_of_an_agent_can_be_watched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, "status", "--watch", *flags) == 2
+    assert "--watch: for the tables of a live agent; leave out" in capsys.readouterr().err

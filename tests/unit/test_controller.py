@@ -159,7 +159,7 @@ def test_from_free_leases_to_claims() -> None:
     assert set(bench.controller.held) == {LEASE_A, LEASE_B}
     assert all(claim.interfaces == {"eth0"} for claim in bench.sent[-1].claims)
     assert all(1013.0 < claim.deadline < 1015.0 for claim in bench.sent[-1].claims)
-    lease = bench.controller.lease(LEASE_A)
+    lease = bench.controller.leases.present(LEASE_A)
     assert lease is not None
     assert lease.holder_identity == "n1"
     assert bench.controller.blocker(LEASE_A, bench.now) is None
@@ -171,7 +171,9 @@ def test_replaying_the_same_inputs_changes_nothing() -> None:
     for _ in range(3):
         bench.controller.replace_cluster(TWO, bench.now)
         bench.controller.replace_devices((DEVICE,), bench.now)
-        bench.controller.leases_listed([lease for name in bench.controller.held if (lease := bench.controller.lease(name))], bench.now)
+        bench.controller.leases_listed(
+            [lease for name in bench.controller.held if (lease := bench.controller.leases.present(name))], bench.now
+        )
         bench.report(LINK)
         bench.settle()
     assert (len(bench.sent), len(bench.writes)) == (sent, writes)
@@ -756,7 +758,7 @@ def test_a_lease_that_vanished_before_its_service_came() -> None:
     bench.report(LINK, generation=-1)
     started = bench.now
     bench.controller.leases_listed((), bench.now)
-    assert bench.controller.lease(LEASE_A) is None
+    assert bench.controller.leases.present(LEASE_A) is None
     bench.run(1.0)
     bench.controller.replace_cluster(cluster(service(A, VIP_A)), bench.now)
     bench.run(started + 14.9 - bench.now)
@@ -879,7 +881,7 @@ def test_the_nodes_of_the_cluster_and_the_intervals_are_told() -> None:
 
 def wish(bench: Bench, target: str) -> None:
     """Somebody writes that this node's lease of A is to go to ``target``."""
-    lease = bench.controller.lease(LEASE_A)
+    lease = bench.controller.leases.present(LEASE_A)
     assert lease is not None
     bench.version += 1
     wished = replace(lease, resource_version=str(bench.version), annotations={**lease.annotations, MOVE_TO: target})
@@ -1033,3 +1035,9 @@ def test_the_annotation_on_its_own_heartbeat_costs_a_node_nothing() -> None:
     bench.run(60.0)
     assert bench.controller.held == held
     assert not [write for write in bench.writes if write.verb is Verb.RELEASE]
+
+
+def test_which_services_have_an_address() -> None:
+    bench = Bench()
+    assert bench.controller.picture.services_with(VIP_A) == {A}
+    assert bench.controller.picture.services_with(IPv4Address("203.0.113.1")) == frozenset()

@@ -17,8 +17,8 @@ from l2announce.manifests import cluster as under_test
 from l2announce.manifests import inotify
 from l2announce.manifests.cluster import ManifestCluster
 from l2announce.manifests.inotify import Watcher
-from l2announce.manifests.status import conditions
-from l2announce.model.objects import ClusterState, ObjectProblem
+from l2announce.model.conditions import Condition
+from l2announce.model.objects import ClusterState
 
 PATIENCE = 30.0
 """Seconds that a busy machine is given for what takes milliseconds."""
@@ -466,29 +466,18 @@ def status_of(directory: Path, name: str) -> list[dict[str, object]]:
     return found
 
 
-def problem_of(name: str, reason: str, message: str) -> ObjectProblem:
-    return ObjectProblem(f"ciliuml2announcementpolicy/{name}", reason, message)
+def wanted(kind: str, message: str) -> tuple[Condition, ...]:
+    return (Condition(kind, "True", "error", message, 3),)
 
 
-def test_problems_of_policies_become_conditions_and_are_cleared(tmp_path: Path) -> None:
-    for name in ("good", "bad.one"):
-        (tmp_path / f"{name}.yaml").write_text(POLICY.replace("NAME", name))
+def test_conditions_of_policies_become_files(tmp_path: Path) -> None:
     place = tmp_path / ".cluster/status/ciliuml2announcementpolicies"
     now = 1_700_000_000.0
 
     async def main() -> None:
         nonlocal now
         cluster = ManifestCluster(tmp_path, lambda: now)
-        view = View(cluster.states())
-        await view.until(lambda state: len(state.policies) == 2)
-        await cluster.write_policy_problems(
-            [
-                problem_of("bad.one", BAD_INTERFACE_REGEX, "first"),
-                problem_of("bad.one", BAD_INTERFACE_REGEX, "second"),
-                problem_of("unknown", BAD_NODE_SELECTOR, "third"),
-                ObjectProblem("service/default/web", "Other", "fourth"),
-            ]
-        )
+        assert await cluster.write_policy_status({"bad.one": wanted(BAD_INTERFACE_REGEX, "first; second"), "good": ()})
         true = {
             "type": BAD_INTERFACE_REGEX,
             "status": "True",
@@ -501,17 +490,12 @@ def test_problems_of_policies_become_conditions_and_are_cleared(tmp_path: Path) 
         assert status_of(tmp_path, "bad.one") == [true]
         inode = (place / "bad.one.yaml").stat().st_ino
         now += 60
-        await cluster.write_policy_problems([problem_of("bad.one", BAD_INTERFACE_REGEX, "first; second")])
+        await cluster.write_policy_status({"bad.one": wanted(BAD_INTERFACE_REGEX, "first; second")})
         assert (place / "bad.one.yaml").stat().st_ino == inode  # nothing new: left alone
-        await cluster.write_policy_problems([problem_of("bad.one", BAD_INTERFACE_REGEX, "else")])
+        await cluster.write_policy_status({"bad.one": wanted(BAD_INTERFACE_REGEX, "else")})
         assert status_of(tmp_path, "bad.one") == [{**true, "message": "else"}]  # no transition
-        await cluster.write_policy_problems([])
-        cleared = {**true, "status": "False", "message": "", "lastTransitionTime": "2023-11-14T22:14:20Z"}
-        assert status_of(tmp_path, "bad.one") == [cleared]
-        (tmp_path / "bad.one.yaml").unlink()
-        await view.until(lambda state: len(state.policies) == 1)
-        await cluster.write_policy_problems([])
-        assert list(place.iterdir()) == []
+        await cluster.write_policy_status({})
+        assert list(place.iterdir()) == []  # the policy is gone
 
     asyncio.run(main())
 
@@ -536,9 +520,7 @@ def test_a_spoilt_status_file_is_replaced(tmp_path: Path, spoilt: bytes) -> None
     (place / "l2.yaml").write_bytes(spoilt)
 
     async def main() -> None:
-        cluster = ManifestCluster(tmp_path)
-        await View(cluster.states()).until(lambda state: len(state.policies) == 1)
-        await cluster.write_policy_problems([problem_of("l2", BAD_NODE_SELECTOR, "words")])
+        assert await ManifestCluster(tmp_path).write_policy_status({"l2": wanted(BAD_NODE_SELECTOR, "words")})
 
     asyncio.run(main())
     assert [condition["message"] for condition in status_of(tmp_path, "l2")] == ["words"]
@@ -550,19 +532,10 @@ def test_a_status_that_cannot_be_written_is_logged_and_not_fatal(tmp_path: Path,
     (tmp_path / ".cluster").write_text("in the way")
 
     async def main() -> None:
-        cluster = ManifestCluster(tmp_path)
-        await View(cluster.states()).until(lambda state: len(state.policies) == 1)
-        await cluster.write_policy_problems([problem_of("l2", BAD_NODE_SELECTOR, "words")])
+        assert not await ManifestCluster(tmp_path).write_policy_status({"l2": wanted(BAD_NODE_SELECTOR, "words")})
 
     asyncio.run(main())
     assert f"policy status not written: Not a directory; make {tmp_path / '.cluster'} writable" in caplog.text
-
-
-def test_conditions_are_sorted_by_type() -> None:
-    first = conditions([], {"b": "x", "a": "y"}, 1, 0.0)
-    assert [condition["type"] for condition in first] == ["a", "b"]
-    assert conditions(first, {"b": "x", "a": "y"}, 2, 9.0) == first
-    assert conditions([], {}, 1, 0.0) == []
 
 
 def test_the_descriptor_of_a_watcher_never_blocks() -> None:

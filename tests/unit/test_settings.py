@@ -11,7 +11,7 @@ import yaml
 
 from l2announce.agent import responder_child
 from l2announce.agent.responder_child import ResponderChild
-from l2announce.agent.settings import Settings, default_run_directory, parse_duration, prepare_sockets
+from l2announce.agent.settings import Settings, default_run_directory, parse_duration, parse_metrics_address, prepare_sockets
 from l2announce.cli import agent
 from l2announce.cli.main import main
 from l2announce.errors import ConfigurationError
@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "lease-namespace": ("one", "two", "three"),
     "lease-name-style": ("dash", "dot", "dash"),
     "state-socket": ("1.sock", "2.sock", "3.sock"),
+    "metrics-address": ("0.0.0.0:1", "[::1]:2", "none"),
     "log-format": ("json", "text", "json"),
     "log-level": ("debug", "warning", "error"),
 }
@@ -140,6 +141,8 @@ def held(key: str, text: str) -> object:
         return parse_duration(text, key)
     if key == "answer-limit":
         return int(text)
+    if key == "metrics-address":
+        return parse_metrics_address(text)
     if key in {"manifests", "state-socket"}:
         return Path(text)
     return (text,) if key == "devices" else text
@@ -241,6 +244,20 @@ BAD: dict[str, list[tuple[str, tuple[str, ...]]]] = {
     "manifests": [("nowhere", ("nowhere", "no such directory", "create it"))],
     "devices": [("(", ("'('", "RE2", "missing )")), ("(?=x)", ("'(?=x)'", "RE2"))],
     "lease-name-style": [("slash", ("'slash'", "'dot', 'dash'"))],
+    "metrics-address": [
+        (text, (f"--metrics-address {text!r}", "not an address and a port", "127.0.0.1:9967", "or none"))
+        for text in (
+            "9967",
+            "localhost:9967",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "::1:9967",
+            "[127.0.0.1]:1",
+            "[::1]",
+        )
+    ],
     "log-format": [("xml", ("'xml'", "'text', 'json'"))],
     "log-level": [("loud", ("'loud'", "'debug', 'info', 'warning', 'error'"))],
     "state-socket": [

@@ -1,12 +1,15 @@
 """The order of lease writes, against a store that answers when the test says so."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
-from l2announce.agent.writes import ACQUISITIONS, LeaseWriter
+import pytest
+
+from l2announce.agent.writes import ACQUISITIONS, GIVEN_UP, SAID_AGAIN, LeaseWriter, WriteTrouble
 from l2announce.control.ports import LeaseObserved, LeasesListed
 from l2announce.model.address import Instant
-from l2announce.model.lease import HEARTBEAT_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome
+from l2announce.model.lease import HEARTBEAT_PREFIX, Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
 
 
 class SteppedClock:
@@ -94,3 +97,36 @@ def test_what_waits_when_the_agent_stops_is_not_tried() -> None:
         assert acquiring[-1].result()[0] == Unreachable(f"lease new-{ACQUISITIONS}: not tried, as this agent stops")
 
     asyncio.run(run())
+
+
+def test_trouble_with_the_store_is_said_once_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    trouble = WriteTrouble()
+    writes = [a_write(Verb.RENEW, f"lease-{number}") for number in range(3)]
+    for now in (0.0, 1.0, 2.0):
+        for write in writes:
+            trouble.note(write, Unreachable(f"lease {write.name}: No space left on device"), now)
+    assert [record.message for record in caplog.records] == ["lease not written"]
+    trouble.note(writes[0], Unreachable("forbidden"), 3.0)
+    assert len(caplog.records) == 2, "another reason is told"
+    for write in writes:
+        assert write.base is not None
+        trouble.note(write, Conflict(), 4.0)
+        trouble.note(write, Written(write.base), 4.0)
+    assert [record.message for record in caplog.records][2:] == ["leases are written again"]
+    trouble.note(writes[0], Unreachable("forbidden"), 5.0)
+    assert len(caplog.records) == 4, "trouble that comes back is told again"
+
+
+def test_lasting_trouble_is_said_each_minute_and_forgotten_when_nobody_tries_any_more(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    trouble = WriteTrouble()
+    gone, other = a_write(Verb.RENEW, "gone"), a_write(Verb.RENEW, "other")
+    for now in (0.0, SAID_AGAIN - 1, SAID_AGAIN):
+        trouble.note(gone, Unreachable("away"), now)
+    assert len(caplog.records) == 2
+    assert other.base is not None
+    trouble.note(other, Written(other.base), SAID_AGAIN + 1)
+    assert len(caplog.records) == 2, "one lease is still in trouble"
+    trouble.note(other, Written(other.base), SAID_AGAIN + GIVEN_UP)
+    assert [record.message for record in caplog.records][2:] == ["leases are written again"]

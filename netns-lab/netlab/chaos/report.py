@@ -10,7 +10,7 @@ from netlab.chaos.run import Round
 
 AROUND = 5.0
 """Seconds before a violation in which what was done is told with it."""
-WIDTH, ROW, LEFT, MARGIN = 900, 26, 190, 24
+WIDTH, ROW, LEFT, MARGIN = 900, 26, 205, 24
 
 
 def merge(rounds: Iterable[Round]) -> dict[str, list[float]]:
