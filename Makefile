@@ -83,6 +83,6 @@ apiserver: setup tools control-plane ## The tests on a real API server, with age
 	@netns-lab/enter $(PYTHON) -m pytest -q -m apiserver tests
 
 clean: ## Remove what the build and the tests made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage netns-lab/out benchmarks/out
 
 -include deploy/monitoring.mk deploy/chart.mk docs/docs.mk netns-lab/lab.mk benchmarks/bench.mk benchmarks/scale.mk tests/golden/golden.mk tests/fuzz/fuzz.mk

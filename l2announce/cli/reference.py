@@ -86,6 +86,8 @@ def words() -> str:
             "## Reasons why a node does not announce a Service",
             "",
             "In `l2announce explain`, `status` and `who`, in Events, and as the label `reason` of [metrics](metrics.md).",
+            "There, and in the log, also `NotSelected`: no policy chooses the Service here any more; and `DeadlinePassed`: its lease",
+            "was not renewed in time.",
             "",
             _table(("word", "what it means", "remedy"), reasons),
             "",

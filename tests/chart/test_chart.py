@@ -176,3 +176,11 @@ def test_the_image_by_tag_or_digest() -> None:
     assert control(render('image.repository="registry.example/l2announce"', f'image.digest="{digest}"'))["image"] == (
         f"registry.example/l2announce@{digest}"
     )
+
+
+@pytest.mark.parametrize("name", ["answerLimit", "nodeGrace", "l2announcements.leaseDuration"])
+def test_a_value_that_is_missing_is_refused_by_its_flag(name: str) -> None:
+    """As an upgrade that reuses old values would have it."""
+    refused = helm("template", "l2announce", str(CHART), "--set", f"{name}=null")
+    assert refused.returncode != 0
+    assert "is missing" in refused.stderr or name.rpartition(".")[2] in refused.stderr
