@@ -77,7 +77,10 @@ def node_status(name: str) -> Document:
             "addresses": [{"type": "InternalIP", "address": "10.200.1.1"}, {"type": "Hostname", "address": name}],
             "allocatable": amounts,
             "capacity": amounts,
-            "conditions": [{"type": kind, **condition} for kind in ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")],
+            "conditions": [
+                *({"type": kind, **condition} for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")),
+                {**condition, "type": "Ready", "status": "True"},
+            ],
             "images": [
                 {"names": [f"registry.example/team-{number}/program-{number}@sha256:{number:064x}", f"registry.example/p:{number}"],
                  "sizeBytes": 50_000_000 + number}
