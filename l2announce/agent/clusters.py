@@ -8,7 +8,7 @@ from l2announce.agent.settings import Settings
 from l2announce.control.ports import Cluster, LeaseStore
 
 if TYPE_CHECKING:
-    from l2announce.agent.operator import IpamObjects
+    from l2announce.ipam.ports import IpamObjects
 
 OBJECT_CONNECTIONS = 8
 """For lists and watches: one for each of five resources, and room for those that take the place of another, statuses and Events."""
@@ -46,7 +46,13 @@ async def open_cluster(settings: Settings) -> AsyncIterator[tuple[Cluster, Lease
 
 @asynccontextmanager
 async def open_pools(settings: Settings) -> AsyncIterator[tuple["IpamObjects", LeaseStore]]:
-    """The pools, the Services, and the leases, of an API server; ConfigurationError when there is none."""
+    """The pools, the Services, and the leases; ConfigurationError when there is no such cluster."""
+    if settings.manifests is not None:
+        from l2announce.manifests.leases import FileLeases
+        from l2announce.manifests.pools import ManifestPools
+
+        yield ManifestPools(settings.manifests), FileLeases(settings.manifests, settings.lease_namespace)
+        return
     from l2announce.kube.credentials import from_kubeconfig, from_service_account
     from l2announce.kube.leases import KubeLeases
     from l2announce.kube.pools import KubePools

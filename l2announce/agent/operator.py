@@ -7,23 +7,23 @@ every Service that waits for one. So of one that was frozen, and wakes when anot
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from l2announce.agent.events import Publisher
 from l2announce.agent.operator_metrics import OperatorMetrics
+from l2announce.agent.problems import ProblemLog
 from l2announce.control.election import LeaseElector
 from l2announce.control.ports import Clock, LeasesListed, LeaseStore
 from l2announce.control.states import State
 from l2announce.errors import ApiError
 from l2announce.ipam.allocator import Allocator
 from l2announce.ipam.demand import IpamSettings
+from l2announce.ipam.ports import IpamObjects, PoolsSeen, ServiceSeen, ServicesSeen
 from l2announce.ipam.refusals import Refusal
 from l2announce.ipam.statuses import merged, pool_conditions, service_status, waits
-from l2announce.kube.pools import PoolsSeen, Seen, ServiceSeen, ServicesSeen
-from l2announce.model.address import Address
-from l2announce.model.conditions import Condition
 from l2announce.model.events import EventReason, ServiceEvent
 from l2announce.model.lease import LeaseWrite, Written
 from l2announce.model.objects import NamespacedName
@@ -37,22 +37,6 @@ RETRY = 1.0
 """Seconds after which a write that was refused or lost is looked at again, where no change of the object has come before."""
 
 _log = logging.getLogger(__name__)
-
-
-class IpamObjects(Protocol):
-    """What the operator reads and writes; kube.pools fulfils it."""
-
-    def changes(self) -> AsyncIterator[Seen]:
-        """All pools and all Services, in either order, then what changes."""
-
-    async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
-        """Write a status for the version of the Service that was read; ApiError."""
-
-    async def write_pool(self, name: str, conditions: Sequence[Condition]) -> None:
-        """Write the conditions of a pool; ApiError."""
-
-    async def publish(self, event: ServiceEvent) -> bool:
-        """Tell an Event on a Service."""
 
 
 class Operator:
@@ -74,6 +58,7 @@ class Operator:
         self._written: dict[NamespacedName, str] = {}
         self._taking_over = False
         self._publisher = Publisher(objects, clock)
+        self._problems = ProblemLog()
         self.metrics = OperatorMetrics(lambda: self._allocator)
         self._endless: list[asyncio.Task[None]] = []
         self._refusals: dict[NamespacedName, Refusal] = {}
@@ -125,6 +110,7 @@ class Operator:
                         self._due |= self._services.keys()
                 case ServiceSeen(key, service):
                     self._see(key, service)
+            self._problems.tell(self._objects.problems)
             self._look()
 
     def _see(self, key: NamespacedName, service: BalancedService | None) -> None:
@@ -305,6 +291,8 @@ class Operator:
                 try:
                     await self._objects.write_pool(one.pool.name, wanted)
                     self.metrics.written("pool", "Written")
+                    if live is not None and self._pools is not None and self._pools.get(live.name) is live:
+                        self._pools[live.name] = replace(live, conditions=wanted)
                 except ApiError as err:
                     self.metrics.written("pool", "Refused")
                     _log.warning("status of a pool not written", extra={"fields": {"pool": one.pool.name, "why": str(err)}})
@@ -334,6 +322,6 @@ class Operator:
             self._ended.set_exception(err)
 
 
-def _now(wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+def _now() -> str:
     """The time as conditions have it."""
-    return wall_clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

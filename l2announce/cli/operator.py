@@ -28,6 +28,10 @@ class DefaultIpam(StrEnum):
 
 
 def operator(
+    manifests: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="L2ANNOUNCE_MANIFESTS", help="YAML manifests: the embedded cluster, no Kubernetes."),
+    ] = None,
     kubeconfig: Annotated[
         Path | None,
         typer.Option(metavar="FILE", envvar="L2ANNOUNCE_KUBECONFIG", help="The API server to use. Default: that of the pod we run in."),
@@ -82,6 +86,7 @@ def operator(
             renew_deadline=parse_duration(lease_renew_deadline, "--lease-renew-deadline"),
             retry_period=parse_duration(lease_retry_period, "--lease-retry-period"),
         ),
+        manifests=manifests,
         kubeconfig=kubeconfig,
         context=context,
         lease_namespace=lease_namespace,

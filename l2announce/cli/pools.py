@@ -1,4 +1,4 @@
-"""``l2announce pools``: how full each pool is, what of it is free, and who has what. Reads the API server; no operator need run."""
+"""``l2announce pools``: how full each pool is, what of it is free, and who has what. Reads the cluster; no operator need run."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from l2announce.agent.settings import Settings
-from l2announce.cli.handover import Context, Kubeconfig
+from l2announce.cli.handover import Context, Kubeconfig, Manifests
 from l2announce.cli.output import Output, make_console, print_document, print_table
 from l2announce.errors import ConfigurationError
 from l2announce.ipam.allocator import Allocator
@@ -48,14 +48,15 @@ class PoolUsage:
 
 def pools(
     name: Annotated[str | None, typer.Argument(metavar="[POOL]", help="Only this pool, with all its addresses.")] = None,
+    manifests: Manifests = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="A table, a wider one, or everything.")] = Output.TABLE,
 ) -> None:
     """Tell how full the pools of addresses are, what is free, and who has what."""
-    if kubeconfig is None:
-        raise ConfigurationError("--kubeconfig FILE: name one, to say which cluster it is")
-    found = usage_of(*asyncio.run(_read(Settings("pools", Timing(), kubeconfig=kubeconfig, context=context))))
+    if manifests is None and kubeconfig is None:
+        raise ConfigurationError("--manifests DIR or --kubeconfig FILE: give one of them, to say which cluster it is")
+    found = usage_of(*read_cluster(Settings("pools", Timing(), manifests, kubeconfig, context)))
     if name is not None:
         found = [one for one in found if one.name == name]
         if not found:
@@ -64,6 +65,21 @@ def pools(
         print_document(found, output)
     else:
         print_pools(make_console(), found, wide=output is Output.WIDE or name is not None)
+
+
+def read_cluster(settings: Settings) -> tuple[tuple[AddressPool, ...], tuple[BalancedService, ...]]:
+    """Every pool and every Service as they are now; ConfigurationError when they cannot be had."""
+    if settings.manifests is None:
+        return asyncio.run(_read(settings))
+    from l2announce.manifests.pools import read_pools
+
+    try:
+        known, services, problems = read_pools(settings.manifests)
+    except OSError as err:
+        raise ConfigurationError(f"{err.filename or settings.manifests}: {err.strerror}; make it readable") from err
+    for problem in problems:
+        typer.echo(f"{problem.subject}: {problem.message}", err=True)
+    return known, services
 
 
 def usage_of(known: tuple[AddressPool, ...], services: tuple[BalancedService, ...]) -> list[PoolUsage]:
@@ -124,9 +140,9 @@ def _state(one: PoolUsage) -> str:
 
 
 async def _read(settings: Settings) -> tuple[tuple[AddressPool, ...], tuple[BalancedService, ...]]:
-    """Every pool and every Service. ConfigurationError when the API server does not answer in time."""
+    """The same of an API server. ConfigurationError when the API server does not answer in time."""
     from l2announce.agent.clusters import open_pools
-    from l2announce.kube.pools import PoolsSeen, ServicesSeen
+    from l2announce.ipam.ports import PoolsSeen, ServicesSeen
 
     known: tuple[AddressPool, ...] | None = None
     services: tuple[BalancedService, ...] | None = None

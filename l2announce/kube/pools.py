@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from l2announce.errors import ApiError
+from l2announce.ipam.ports import PoolsSeen, Seen, ServiceSeen, ServicesSeen
 from l2announce.kube.definitions import best_version, decode_definition, definition
 from l2announce.kube.events import ServiceEvents
 from l2announce.kube.reflector import Change, Listed, Reflector, Resource
@@ -20,7 +20,7 @@ from l2announce.model.address import Address
 from l2announce.model.conditions import Condition
 from l2announce.model.events import ServiceEvent
 from l2announce.model.objects import NamespacedName, ObjectProblem
-from l2announce.model.pools import AddressPool, BalancedService
+from l2announce.model.pools import BalancedService
 from l2announce.wire import pool_schema
 from l2announce.wire.fields import decode
 from l2announce.wire.pools import decode_balanced_service, decode_pool, encode_pool_status, encode_service_status
@@ -34,33 +34,11 @@ _SERVICES = Resource("/api/v1/services")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolsSeen:
-    """These are all pools."""
-
-    pools: tuple[AddressPool, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesSeen:
-    """These are all Services."""
-
-    services: tuple[BalancedService, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSeen:
-    """A Service as it is now; ``service`` None: it is gone."""
-
-    key: NamespacedName
-    service: BalancedService | None
-
-
-Seen: TypeAlias = PoolsSeen | ServicesSeen | ServiceSeen
-
-
 class KubePools:
-    """Pools, in the best version that the server has, and Services, through one Transport. One consumer of ``changes`` at a time."""
+    """Pools, in the best version that the server has, and Services, through one Transport; fulfils ipam.ports.IpamObjects.
+
+    One consumer of ``changes`` at a time.
+    """
 
     def __init__(self, transport: Transport, identity: str) -> None:
         """``identity``: from whom Events come."""

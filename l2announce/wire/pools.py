@@ -4,6 +4,7 @@ Annotations have a new name and an old one; the new one wins. What cannot be rea
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
 import msgspec
@@ -14,8 +15,8 @@ from l2announce.model.objects import LabelSelector, NamespacedName, Requirement
 from l2announce.model.pools import AddressPool, BalancedService, Block, Port
 from l2announce.wire import pool_schema, schema
 from l2announce.wire.conditions import condition_documents, decode_conditions
-from l2announce.wire.fields import FieldProblem, ObjectError
-from l2announce.wire.objects import Decoded, ObjectKey
+from l2announce.wire.fields import FieldProblem, ObjectError, convert, decode
+from l2announce.wire.objects import Decoded, Kind, Kinds, object_key
 
 IPS = ("lbipam.cilium.io/ips", "io.cilium/lb-ipam-ips")
 SHARING_KEY = ("lbipam.cilium.io/sharing-key", "io.cilium/lb-ipam-sharing-key")
@@ -31,14 +32,14 @@ SATISFIED = "cilium.io/IPAMRequestSatisfied"
 
 def decode_pool(pool: pool_schema.CiliumLoadBalancerIPPool) -> Decoded[AddressPool]:
     """A CiliumLoadBalancerIPPool of either version. ObjectError for an ``allowFirstLastIPs`` that is neither Yes nor No."""
-    name = pool.metadata.name or ""
+    key = object_key("CiliumLoadBalancerIPPool", pool.metadata, namespaced=False)
     spec = pool.spec or pool_schema.PoolSpec()
     if spec.allow_first_last_ips not in (None, "", "Yes", "No"):
         raise ObjectError(
             ("spec", "allowFirstLastIPs"), "BadValue", f"{spec.allow_first_last_ips!r} is not known; write 'Yes' or 'No', quoted"
         )
     value = AddressPool(
-        name=name,
+        name=key.name,
         blocks=tuple(Block(one.cidr or "", one.start or "", one.stop or "") for one in (*(spec.blocks or ()), *(spec.cidrs or ()))),
         created=pool.metadata.creation_timestamp or "",
         generation=pool.metadata.generation or 0,
@@ -47,22 +48,18 @@ def decode_pool(pool: pool_schema.CiliumLoadBalancerIPPool) -> Decoded[AddressPo
         disabled=bool(spec.disabled),
         conditions=decode_conditions(pool.status.conditions if pool.status else None),
     )
-    return Decoded(ObjectKey("CiliumLoadBalancerIPPool", "", name), value)
+    return Decoded(key, value)
 
 
 def decode_balanced_service(service: pool_schema.BalancedService) -> Decoded[BalancedService]:
     """A Service as its demand for addresses."""
     meta, spec = service.metadata, service.spec or pool_schema.BalancedSpec()
-    status = service.status or pool_schema.BalancedStatus()
-    key = NamespacedName(meta.namespace or "default", meta.name or "")
+    key = object_key("Service", meta, namespaced=True)
     annotations = meta.annotations or {}
     texts = [text.strip() for text in ((spec.load_balancer_ip or ""), *_annotation(annotations, IPS).split(","))]
     requested, unreadable = _addresses(filter(None, texts))
-    ingress = (status.load_balancer or pool_schema.BalancedLoadBalancer()).ingress or ()
-    present, strange = _addresses(one.ip or "" for one in ingress)
-    conditions = decode_conditions(status.conditions)
     value = BalancedService(
-        key=key,
+        key=NamespacedName(key.namespace, key.name),
         uid=meta.uid or "",
         version=meta.resource_version or "",
         created=meta.creation_timestamp or "",
@@ -81,13 +78,32 @@ def decode_balanced_service(service: pool_schema.BalancedService) -> Decoded[Bal
         ports=frozenset(Port(port.protocol or "TCP", port.port) for port in spec.ports or ()),
         traffic_policy=spec.external_traffic_policy or "Cluster",
         pod_selector=tuple(sorted(spec.selector.items())) if spec.selector else None,
-        ingress=present,
-        strays=bool(strange),
-        condition=next((one for one in conditions if one.type == SATISFIED), None),
-        conditions=conditions,
     )
+    value = with_status(value, service.status or pool_schema.BalancedStatus(), value.version)
     problems = tuple(FieldProblem(("metadata", "annotations"), "BadAddress", f"{text!r} is no address; correct it") for text in unreadable)
-    return Decoded(ObjectKey("Service", key.namespace, key.name), value, problems)
+    return Decoded(key, value, problems)
+
+
+def with_status(service: BalancedService, status: pool_schema.BalancedStatus, version: str) -> BalancedService:
+    """The Service with another status, which has this version."""
+    ingress = (status.load_balancer or pool_schema.BalancedLoadBalancer()).ingress or ()
+    present, strange = _addresses(one.ip or "" for one in ingress)
+    conditions = decode_conditions(status.conditions)
+    condition = next((one for one in conditions if one.type == SATISFIED), None)
+    return replace(service, ingress=present, strays=bool(strange), condition=condition, conditions=conditions, version=version)
+
+
+POOL_KINDS: Kinds[AddressPool | BalancedService] = {
+    "CiliumLoadBalancerIPPool": Kind(
+        "cilium.io",
+        ("v2", "v2alpha1"),
+        False,
+        lambda raw: decode_pool(convert(raw, pool_schema.CiliumLoadBalancerIPPool)),
+        pool_schema.PoolSpec,
+    ),
+    "Service": Kind("", ("v1",), True, lambda raw: decode_balanced_service(convert(raw, pool_schema.BalancedService))),
+}
+"""What the operator reads."""
 
 
 def encode_service_status(version: str, addresses: Sequence[Address], conditions: Sequence[Condition]) -> bytes:
@@ -95,6 +111,23 @@ def encode_service_status(version: str, addresses: Sequence[Address], conditions
     ingress = [{"ip": str(address)} for address in addresses]
     status = {"loadBalancer": {"ingress": ingress or None}, "conditions": condition_documents(conditions) or None}
     return msgspec.json.encode({"metadata": {"resourceVersion": version}, "status": status})
+
+
+def encode_stored_status(key: NamespacedName, addresses: Sequence[Address], conditions: Sequence[Condition]) -> bytes:
+    """A Service that is nothing but its status, as JSON: what is stored of it beside manifests."""
+    ingress = [{"ip": str(address)} for address in addresses]
+    document = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "status": {"loadBalancer": {"ingress": ingress}, "conditions": condition_documents(conditions)},
+    }
+    return msgspec.json.encode(document)
+
+
+def decode_stored_status(octets: bytes) -> pool_schema.BalancedStatus:
+    """The status of ``encode_stored_status``; ObjectError when it is none."""
+    return decode(octets, pool_schema.BalancedService).status or pool_schema.BalancedStatus()
 
 
 def encode_pool_status(version: str, name: str, conditions: Sequence[Condition]) -> bytes:

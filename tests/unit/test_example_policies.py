@@ -7,7 +7,7 @@ import pytest
 from l2announce.control.devices import Candidates
 from l2announce.control.groups import shared_address_groups
 from l2announce.control.policy import Reason, Selection, select
-from l2announce.manifests.loader import ManifestLoader
+from l2announce.manifests.cluster import ManifestLoader
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, Node
 

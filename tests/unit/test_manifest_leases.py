@@ -425,7 +425,7 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     async def first_event() -> object:
         return await anext(store(tmp_path).watch())
 
-    with pytest.raises(ConfigurationError, match="leases need a directory that the agent can write and watch"):
+    with pytest.raises(ConfigurationError, match="a lease needs a directory that can be written and watched"):
         asyncio.run(first_event())
 
 
@@ -693,7 +693,7 @@ def test_a_lease_whose_token_was_removed_is_seen_as_gone_when_the_watch_looks_ag
         assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, None)
 
     watched(tmp_path, story)
-    assert "holds no lease any more; remove the directory" in caplog.text
+    assert "holds no object any more; remove the directory" in caplog.text
 
 
 def test_a_directory_removed_between_two_steps_of_a_write_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
