@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness.report import machine
+from benchmarks.scale.addresses import measure_addresses
 from benchmarks.scale.cases import (
     HELD,
     MANY,
@@ -45,6 +46,7 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
         yield "hand-over", partial(measure_hand_over, agents=3, services=30, samples=30)
         yield "election 3 100", partial(measure_election, agents=3, services=100, idle=10.0)
         yield "plan 2000 20", partial(measure_plan, services=2000, nodes=20)
+        yield "addresses", partial(measure_addresses, services=1000, samples=20)
         yield "large", partial(measure_large, services=1000, nodes=50, held=100, announcers=3, idle=10.0)
         return
     for agents, services in ((3, 30), (3, 100), (10, 100)):
@@ -57,6 +59,7 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
         yield f"plan {services} {nodes}", partial(measure_plan, services=services, nodes=nodes)
     yield "reaction", partial(measure_reaction, agents=3, services=100, samples=100)
     yield "hand-over", partial(measure_hand_over, agents=3, services=100, samples=200)
+    yield "addresses", partial(measure_addresses, services=10_000, samples=50)
     for announcers in (3, 1):
         yield f"large {announcers}", partial(measure_large, services=MANY, nodes=MANY_NODES, held=HELD, announcers=announcers, idle=30.0)
 

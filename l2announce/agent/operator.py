@@ -15,6 +15,7 @@ from typing import Any
 from l2announce.agent.events import Publisher
 from l2announce.agent.operator_metrics import OperatorMetrics
 from l2announce.agent.problems import ProblemLog
+from l2announce.agent.writes import WriteTrouble
 from l2announce.control.election import LeaseElector
 from l2announce.control.ports import Clock, LeasesListed, LeaseStore
 from l2announce.control.states import State
@@ -59,8 +60,10 @@ class Operator:
         self._taking_over = False
         self._publisher = Publisher(objects, clock)
         self._problems = ProblemLog()
+        self._lease_trouble = WriteTrouble()
         self.metrics = OperatorMetrics(lambda: self._allocator)
         self._endless: list[asyncio.Task[None]] = []
+        self._unwritten: set[tuple[str, str]] = set()
         self._refusals: dict[NamespacedName, Refusal] = {}
         self._pools_due = asyncio.Event()
         self._room = asyncio.Semaphore(WRITES)
@@ -119,6 +122,7 @@ class Operator:
         if service is None:
             self._services.pop(key, None)
             self._written.pop(key, None)
+            self._unwritten.discard(("service", str(key)))
         else:
             self._services[key] = service
         if self._allocator is not None:
@@ -141,6 +145,7 @@ class Operator:
         sent_at = self._clock.now()
         outcome = await self._leases.write(write)
         now = self._clock.now()
+        self._lease_trouble.note(write, outcome, now)
         if isinstance(outcome, Written):
             self._elector.write_succeeded(outcome.lease, sent_at, now)
         else:
@@ -218,7 +223,7 @@ class Operator:
                     await self._objects.write_service(service, service.ingress, waits(service, _now()))
         except ApiError as err:
             if err.code not in (404, 409):
-                _log.warning("status not written", extra={"fields": {"service": str(key), "why": str(err)}})
+                self._tell_unwritten("service", str(key), err)
                 return
         waiting.discard(key)
 
@@ -254,6 +259,7 @@ class Operator:
                     try:
                         await self._objects.write_service(service, status.addresses, status.conditions)
                         self.metrics.written("service", "Written")
+                        self._unwritten.discard(("service", str(key)))
                     except ApiError as err:
                         self._refused(key, err)
                     return
@@ -264,7 +270,7 @@ class Operator:
         """Another version is on its way (409), the Service is gone (404), or the server is away: look again in a while."""
         self.metrics.written("service", "Conflict" if err.code == 409 else "Refused")
         if err.code not in (404, 409):
-            _log.warning("status not written", extra={"fields": {"service": str(key), "why": str(err)}})
+            self._tell_unwritten("service", str(key), err)
 
         def again() -> None:
             self._written.pop(key, None)
@@ -273,6 +279,12 @@ class Operator:
 
         if err.code != 404:
             asyncio.get_running_loop().call_later(RETRY, again)
+
+    def _tell_unwritten(self, kind: str, name: str, err: ApiError) -> None:
+        """Once for each object, until it was written."""
+        if (kind, name) not in self._unwritten:
+            self._unwritten.add((kind, name))
+            _log.warning("status not written, trying again", extra={"fields": {kind: name, "why": str(err)}})
 
     async def _write_pools(self) -> None:
         """Bring the conditions of pools up to date, one pass at a time."""
@@ -291,11 +303,12 @@ class Operator:
                 try:
                     await self._objects.write_pool(one.pool.name, wanted)
                     self.metrics.written("pool", "Written")
+                    self._unwritten.discard(("pool", one.pool.name))
                     if live is not None and self._pools is not None and self._pools.get(live.name) is live:
                         self._pools[live.name] = replace(live, conditions=wanted)
                 except ApiError as err:
                     self.metrics.written("pool", "Refused")
-                    _log.warning("status of a pool not written", extra={"fields": {"pool": one.pool.name, "why": str(err)}})
+                    self._tell_unwritten("pool", one.pool.name, err)
                     asyncio.get_running_loop().call_later(RETRY, self._pools_due.set)
             await asyncio.sleep(0.1)
 

@@ -5,8 +5,8 @@ A Service's status is written for exactly the version that was read: whoever has
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from l2announce.errors import ApiError
@@ -79,7 +79,8 @@ class KubePools:
         """Write the status of a Service as it was read. ApiError 409 when it is another by now."""
         path = f"/api/v1/namespaces/{service.key.namespace}/services/{service.key.name}/status"
         body = encode_service_status(service.version, addresses, conditions)
-        await self._transport.request("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, MERGE_PATCH)
+        with _remedied("services/status"):
+            await self._transport.request("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, MERGE_PATCH)
 
     async def write_pool(self, name: str, conditions: Sequence[Condition]) -> None:
         """Apply the conditions of a pool. ApiError as the server refuses it; a pool that is gone is no error."""
@@ -88,7 +89,8 @@ class KubePools:
         if self._version is None:
             return
         try:
-            await self._transport.request("PATCH", path, query, encode_pool_status(self._version, name, conditions), APPLY_PATCH)
+            with _remedied("ciliumloadbalancerippools/status"):
+                await self._transport.request("PATCH", path, query, encode_pool_status(self._version, name, conditions), APPLY_PATCH)
         except ApiError as err:
             if err.code != 404:
                 raise
@@ -146,3 +148,14 @@ class KubePools:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (err := task.exception()) is not None:
             self._queue.put_nowait(err)
+
+
+@contextmanager
+def _remedied(resource: str) -> Iterator[None]:
+    """A refusal for want of rights says which."""
+    try:
+        yield
+    except ApiError as err:
+        if err.code != 403:
+            raise
+        raise ApiError(err.code, f"{err}; grant patch on {resource}") from err

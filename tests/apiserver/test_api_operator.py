@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import statistics
 import subprocess
 import time
 import urllib.request
@@ -239,6 +240,46 @@ async def test_a_frozen_operator_that_wakes_gives_nothing_twice(control_plane: C
             assert await at.given("a") == ["10.10.0.7"]
             assert await at.given("z") == []
             await at.until_refused("z", "out_of_ips")
+
+
+@asynchronous
+async def test_a_refusal_is_told_and_lifted_within_a_second(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as at, at.operator("o1") as operator:
+        await at.pool("a", "10.10.0.0/32")
+        await at.service("first")
+        await at.until_given("first", "10.10.0.0")
+        told, lifted = [], []
+        for number in range(5):
+            created = time.monotonic()
+            await at.service(f"more{number}")
+            await at.until_refused(f"more{number}", "out_of_ips")
+            told.append(time.monotonic() - created)
+        for number in range(5):
+            widened = time.monotonic()
+            await at.admin.merge(f"{POOLS}/a", spec={"blocks": [{"start": "10.10.0.0", "stop": f"10.10.0.{number + 1}"}]})
+            await at.until_given(f"more{number}", f"10.10.0.{number + 1}")
+            lifted.append(time.monotonic() - widened)
+        assert statistics.median(told) < 1.0, told
+        assert statistics.median(lifted) < 1.0, lifted
+        assert operator.leads
+
+
+@asynchronous
+async def test_the_loss_of_the_api_server_costs_nothing_but_time(control_plane: ControlPlane) -> None:
+    async with stand(control_plane) as at, at.operator("o1") as operator:
+        await at.pool("a", "10.10.0.0/30")
+        await at.service("web")
+        await at.until_given("web", "10.10.0.0")
+        before = (await at.admin.get(f"{SERVICES}/web"))["metadata"]["resourceVersion"]
+        control_plane.signal("kube-apiserver", signal.SIGSTOP)
+        try:
+            await until(lambda: not operator.leads, "the operator to know that it leads no more")
+            assert operator.not_live() == ""
+        finally:
+            control_plane.signal("kube-apiserver", signal.SIGCONT)
+        await at.service("api")
+        await at.until_given("api", "10.10.0.1")
+        assert (await at.admin.get(f"{SERVICES}/web"))["metadata"]["resourceVersion"] == before
 
 
 def free_port() -> int:
