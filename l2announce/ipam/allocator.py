@@ -6,7 +6,7 @@ free; so the outcome depends on what there is, not on the order in which it was 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from l2announce.ipam.demand import Demand, IpamSettings, demand_of, is_ours, why_not_shared
 from l2announce.ipam.pools import CheckedPool, PoolBook
@@ -19,10 +19,12 @@ from l2announce.model.pools import AddressPool, BalancedService
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the status of a Service shall be: its addresses, in order, and None or what of its wish is not fulfilled."""
+    """What the status of a Service shall be: its addresses, in order, and None or what of its wish is not fulfilled. ``pools`` are the
+    names of the pools that they are of."""
 
     addresses: tuple[Address, ...]
     refusal: Refusal | None = SATISFIED
+    pools: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,8 @@ class Allocator:
         if service.unreadable and refusal is None:
             words = ", ".join(map(repr, service.unreadable))
             refusal = Refusal(RefusalReason.INVALID_REQUEST, f"{words}: not an IP address; correct the annotation or loadBalancerIP")
-        self.decisions[key] = Decision(self._held.get(key, ()), refusal)
+        held = self._held.get(key, ())
+        self.decisions[key] = Decision(held, refusal, tuple(self.book.containing(address)[0].pool.name for address in held))
         (self._waiting.add if refusal else self._waiting.discard)(key)
 
     def _give(self, service: BalancedService, demand: Demand) -> Refusal | None:

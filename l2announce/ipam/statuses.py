@@ -8,9 +8,8 @@ from l2announce.ipam.pools import CheckedPool
 from l2announce.model.address import Address
 from l2announce.model.conditions import Condition
 from l2announce.model.pools import BalancedService
+from l2announce.wire.given import SATISFIED, given_message
 
-SATISFIED = "cilium.io/IPAMRequestSatisfied"
-"""The condition of a Service."""
 WAITING = "waiting"
 """The reason of its Unknown: nothing is decided yet."""
 CONFLICT = "cilium.io/PoolConflict"
@@ -88,7 +87,8 @@ def merged(old: Iterable[Condition], wanted: Iterable[Condition], now: str) -> t
 
 def _satisfied(service: BalancedService, decision: Decision) -> Condition:
     if decision.refusal is None:
-        return Condition(SATISFIED, "True", "satisfied", "", service.generation)
+        message = given_message(zip(decision.addresses, decision.pools, strict=False))
+        return Condition(SATISFIED, "True", "satisfied", message, service.generation)
     return Condition(SATISFIED, "False", decision.refusal.reason.value, decision.refusal.message, service.generation)
 
 

@@ -18,6 +18,7 @@ from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.conditions import decode_conditions
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
+from l2announce.wire.given import pools_given
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -102,6 +103,7 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
         external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
         uid=service.metadata.uid or "",
         has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(service.status)),
+        pools=_pools(service.status),
     )
     return Decoded(key, value, tuple(problems))
 
@@ -202,6 +204,7 @@ def with_status(service: model.Service, status: schema.ServiceStatus) -> model.S
         service,
         load_balancer_ips=_load_balancer_ips(status, []),
         has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(status)),
+        pools=_pools(status),
     )
 
 
@@ -263,6 +266,10 @@ def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tup
 def _ingresses(status: schema.ServiceStatus | None) -> Sequence[schema.LoadBalancerIngress]:
     load_balancer = (status or schema.ServiceStatus()).load_balancer
     return (load_balancer or schema.LoadBalancerStatus()).ingress or ()
+
+
+def _pools(status: schema.ServiceStatus | None) -> dict[Address, str]:
+    return pools_given(decode_conditions(status.conditions)) if status is not None and status.conditions else {}
 
 
 def _load_balancer_ips(status: schema.ServiceStatus | None, problems: list[FieldProblem]) -> tuple[Address, ...]:

@@ -16,6 +16,7 @@ from l2announce.model.pools import AddressPool, BalancedService, Block, Port
 from l2announce.wire import pool_schema, schema
 from l2announce.wire.conditions import condition_documents, decode_conditions
 from l2announce.wire.fields import FieldProblem, ObjectError, convert, decode
+from l2announce.wire.given import SATISFIED
 from l2announce.wire.objects import Decoded, Kind, Kinds, object_key
 
 IPS = ("lbipam.cilium.io/ips", "io.cilium/lb-ipam-ips")
@@ -26,8 +27,6 @@ POOLS = ("l2announce.io/pool",)
 TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 """What Go's ParseBool takes for true."""
 FAMILIES = {"IPv4": 4, "IPv6": 6}
-SATISFIED = "cilium.io/IPAMRequestSatisfied"
-"""The type of the condition of a Service."""
 
 
 def decode_pool(pool: pool_schema.CiliumLoadBalancerIPPool) -> Decoded[AddressPool]:

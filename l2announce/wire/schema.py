@@ -33,6 +33,17 @@ class ObjectMeta(Struct, frozen=True):
     deletion_timestamp: str | None = None
 
 
+class Condition(Struct, frozen=True):
+    """metav1.Condition."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    observed_generation: int = 0
+    last_transition_time: str = ""
+
+
 class NodeAddress(Struct, frozen=True):
     type: str = ""
     address: str = ""
@@ -89,6 +100,7 @@ class LoadBalancerStatus(Struct, frozen=True):
 
 class ServiceStatus(Struct, frozen=True):
     load_balancer: LoadBalancerStatus | None = None
+    conditions: list[Condition] | None = None
 
 
 class Service(Struct, frozen=True):
@@ -134,17 +146,6 @@ class CiliumL2AnnouncementPolicySpec(Struct, frozen=True):
     interfaces: list[str] | None = None
     external_ips: bool | None = msgspec.field(default=None, name="externalIPs")
     load_balancer_ips: bool | None = msgspec.field(default=None, name="loadBalancerIPs")
-
-
-class Condition(Struct, frozen=True):
-    """metav1.Condition."""
-
-    type: str = ""
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    observed_generation: int = 0
-    last_transition_time: str = ""
 
 
 class CiliumL2AnnouncementPolicyStatus(Struct, frozen=True):

@@ -6,10 +6,11 @@ from ipaddress import ip_address
 from l2announce.ipam.allocator import Decision, Usage
 from l2announce.ipam.pools import CheckedPool
 from l2announce.ipam.refusals import Refusal, RefusalReason
-from l2announce.ipam.statuses import CONFLICT, INVALID, SATISFIED, ServiceStatus, merged, pool_conditions, service_status, waits
+from l2announce.ipam.statuses import CONFLICT, INVALID, ServiceStatus, merged, pool_conditions, service_status, waits
 from l2announce.model.conditions import Condition
 from l2announce.model.objects import NamespacedName
 from l2announce.model.pools import AddressPool, BalancedService
+from l2announce.wire.given import SATISFIED
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 OTHER = Condition("example.com/Other", "True", "Fine", "", 0, THEN)

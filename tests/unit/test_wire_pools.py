@@ -11,7 +11,9 @@ from l2announce.model.objects import LabelSelector, NamespacedName, Requirement
 from l2announce.model.pools import AddressPool, BalancedService, Block, Port
 from l2announce.wire import pool_schema
 from l2announce.wire.fields import ObjectError, decode
-from l2announce.wire.pools import SATISFIED, decode_balanced_service, decode_pool, encode_pool_status, encode_service_status
+from l2announce.wire.given import SATISFIED, given_message, pools_given
+from l2announce.wire.objects import KINDS, decode_object
+from l2announce.wire.pools import decode_balanced_service, decode_pool, encode_pool_status, encode_service_status
 
 CONDITION = {"type": SATISFIED, "status": "True", "reason": "satisfied", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
@@ -117,3 +119,29 @@ def test_what_is_written() -> None:
     assert json.loads(encode_service_status("7", (), ()))["status"] == {"loadBalancer": {"ingress": None}, "conditions": None}
     applied = json.loads(encode_pool_status("v2", "a", (condition,)))
     assert (applied["apiVersion"], applied["metadata"], len(applied["status"]["conditions"])) == ("cilium.io/v2", {"name": "a"}, 1)
+
+
+def test_the_pools_of_addresses_are_told_and_understood() -> None:
+    given = {ip_address("192.0.2.1"): "lab", ip_address("2001:db8::1"): "lab.v6-2"}
+    message = given_message(given.items())
+    assert message == "192.0.2.1 of pool lab, 2001:db8::1 of pool lab.v6-2"
+    assert pools_given([Condition("Other", "True", "", ""), Condition(SATISFIED, "True", "satisfied", message)]) == given
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [("False", "192.0.2.1 of pool lab"), ("True", ""), ("True", "all is well"), ("True", "1.2.3 of pool lab"), ("True", "x of pool lab")],
+)
+def test_what_is_no_such_message_tells_no_pool(status: str, message: str) -> None:
+    assert pools_given([Condition(SATISFIED, status, "satisfied", message)]) == {}
+
+
+def test_an_agent_reads_the_pools_of_a_service() -> None:
+    status = {
+        "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]},
+        "conditions": [{"type": SATISFIED, "status": "True", "reason": "satisfied", "message": "192.0.2.1 of pool lab"}],
+    }
+    raw = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}, "status": status}
+    decoded = decode_object(raw, KINDS)
+    assert decoded is not None
+    assert decoded.value.pools == {ip_address("192.0.2.1"): "lab"}  # type: ignore[union-attr]
