@@ -17,7 +17,7 @@ WRITES_TOLERANCE = 0.1
 RENEW_INTERVAL = 5.0
 
 
-ADDRESSES_LIMIT_S, ONE_ADDRESS_LIMIT_MS = 5.0, 5.0
+ONE_ADDRESS_LIMIT_MS = 5.0
 
 
 @dataclass(slots=True)
@@ -181,9 +181,8 @@ def _hand_over(case: Case) -> Iterator[Goal]:
 def _addresses(case: Case) -> Iterator[Goal]:
     figures, values = case.figures, case.samples["one_more_ms"]
     yield Goal(
-        f"{case.name}: CPU of the operator, reading and writing included", f"< {ADDRESSES_LIMIT_S:g} s for 10000",
+        f"{case.name}: CPU of the operator, reading and writing included", "-",
         f"{figures['given_cpu_s']:.1f} s in {figures['given_s']:.0f} s, {figures['writes']:.0f} writes; {figures['memory_mib']:.0f} MiB",
-        figures["given_cpu_s"] < ADDRESSES_LIMIT_S if case.parameters["services"] >= 10_000 else None,
     )  # fmt: skip
     yield Goal(f"{case.name}: Services without", "0", f"{figures['without']:.0f}", figures["without"] == 0)
     yield Goal(

@@ -71,6 +71,7 @@ class Operator:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._look_is_due = False
 
     @property
     def leads(self) -> bool:
@@ -114,7 +115,7 @@ class Operator:
                 case ServiceSeen(key, service):
                     self._see(key, service)
             self._problems.tell(self._objects.problems)
-            self._look()
+            self._look_soon()
 
     def _see(self, key: NamespacedName, service: BalancedService | None) -> None:
         if self._services is None:
@@ -154,8 +155,15 @@ class Operator:
 
     # -- what to do about it
 
+    def _look_soon(self) -> None:
+        """Decide once about all that comes together."""
+        if not self._look_is_due:
+            self._look_is_due = True
+            asyncio.get_running_loop().call_soon(self._look)
+
     def _look(self) -> None:
         """Decide, and carry it out."""
+        self._look_is_due = False
         now = self._clock.now()
         self._elector.set_eligible(self._pools is not None and self._services is not None and not self._stopping, now)
         self._lead_or_not()

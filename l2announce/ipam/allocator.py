@@ -94,9 +94,9 @@ class Allocator:
         """Decide. The Services whose decision may be another than before."""
         if not self._awake:
             return set()
-        touched = set(self.services) if self._pools_changed else self._dirty & self.services.keys()
+        touched = set(self.services) if self._pools_changed else {key for key in self._dirty if key in self.services}
         freed = self._pools_changed
-        changed = self._dirty - self.services.keys()
+        changed = {key for key in self._dirty if key not in self.services}
         self._dirty, self._pools_changed = set(), False
         for key in changed:
             freed = self._hold(key, (), None) or freed
