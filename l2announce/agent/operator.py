@@ -2,12 +2,14 @@
 
 Only the one that leads decides, and it begins by adopting what the statuses say. A write goes out only while its right lasts, on the boot
 clock, and only for the version of the Service that it has seen; and whoever begins to lead gives no address before it has written to
-every Service that waits for one. So of one that was frozen, and wakes when another leads, even the write that was on its way is refused.
+every Service that waits for one, as it found them in a list that it read when it led already. So of one that was frozen, and wakes when
+another leads, even the write that was on its way is refused.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +60,9 @@ class Operator:
         self._writing: set[NamespacedName] = set()
         self._written: dict[NamespacedName, str] = {}
         self._taking_over = False
+        self._term = 0
+        self._read = {"pools": 0, "services": 0}
+        self._seen = asyncio.Event()
         self._publisher = Publisher(objects, clock)
         self._problems = ProblemLog()
         self._lease_trouble = WriteTrouble()
@@ -103,17 +108,21 @@ class Operator:
     async def _follow_objects(self) -> None:
         async for seen in self._objects.changes():
             match seen:
-                case PoolsSeen(pools):
+                case PoolsSeen(pools, reading):
+                    self._read["pools"] = reading
                     self._pools = {pool.name: pool for pool in pools}
                     if self._allocator is not None:
                         self._allocator.replace_pools(pools)
-                case ServicesSeen(services):
+                case ServicesSeen(services, reading):
+                    self._read["services"] = reading
                     self._services = {service.key: service for service in services}
+                    self._written = {key: version for key, version in self._written.items() if key in self._services}
                     if self._allocator is not None:
                         self._allocator.replace_services(services)
                         self._due |= self._services.keys()
                 case ServiceSeen(key, service):
                     self._see(key, service)
+            self._seen.set()
             self._problems.tell(self._objects.problems)
             self._look_soon()
 
@@ -192,6 +201,7 @@ class Operator:
         if not self.leads:
             if self._allocator is not None:
                 _log.info("no longer leading")
+            self._term += 1
             self._allocator = None
             self._due.clear()
             self._refusals.clear()
@@ -200,20 +210,43 @@ class Operator:
             self._spawn(self._take_over())
 
     async def _take_over(self) -> None:
-        """Outdate what a former leader may have seen of the Services that wait, then begin."""
-        waiting = self._new_allocator().adopt()
-        _log.info("leading", extra={"fields": {"services": len(self._services or ()), "waiting": len(waiting)}})
-        while waiting and self.leads:
+        """Read all anew, outdate what a former leader may have seen of the Services that wait, then begin."""
+        term = self._term
+        wanted = self._objects.read_anew()
+        while self._leads_since(term) and min(self._read.values()) < wanted:
+            await self._something_seen()
+        found = {key: (self._services or {})[key].version for key in self._new_allocator().adopt()} if self._leads_since(term) else {}
+        if self._leads_since(term):
+            _log.info("leading", extra={"fields": {"services": len(self._services or ()), "waiting": len(found)}})
+        waiting = set(found)
+        while waiting and self._leads_since(term):
             await asyncio.gather(*(self._outdate(key, waiting) for key in tuple(waiting)))
             if waiting:
                 await asyncio.sleep(RETRY)
+        while self._leads_since(term) and any(self._is_as_found(key, version) for key, version in found.items()):
+            await self._something_seen()
         self._taking_over = False
-        if self.leads:
+        if self._leads_since(term):
             self._allocator = self._new_allocator()
             self._due = set(self._services or ())
             self._written.clear()
             self._pools_due.set()
         self._look()
+
+    def _leads_since(self, term: int) -> bool:
+        """Whether this one leads, and nobody can have led meanwhile."""
+        return self.leads and self._term == term
+
+    def _is_as_found(self, key: NamespacedName, version: str) -> bool:
+        """Whether the newer version, which there is, has not come yet."""
+        service = (self._services or {}).get(key)
+        return service is not None and service.version == version
+
+    async def _something_seen(self) -> None:
+        """Return when an object was seen, or after a while."""
+        self._seen.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._seen.wait(), RETRY)
 
     def _new_allocator(self) -> Allocator:
         """One that knows all that was seen, and has decided nothing."""
@@ -250,9 +283,10 @@ class Operator:
                 )
 
     def _send_what_is_due(self) -> None:
-        due, self._due = self._due, set()
-        for key in due - self._writing:
-            self._writing.add(key)
+        ready = self._due - self._writing
+        self._due -= ready  # the others are looked at when what is being written to them has been
+        self._writing |= ready
+        for key in ready:
             self._spawn(self._write_service(key))
 
     async def _write_service(self, key: NamespacedName) -> None:
@@ -273,6 +307,8 @@ class Operator:
                     return
         finally:
             self._writing.discard(key)
+            if key in self._due:
+                self._look_soon()
 
     def _refused(self, key: NamespacedName, err: ApiError) -> None:
         """Another version is on its way (409), the Service is gone (404), or the server is away: look again in a while."""
@@ -302,6 +338,7 @@ class Operator:
             allocator = self._allocator
             if allocator is None:
                 continue
+            await self._objects.forget_gone()
             usage = allocator.usage()
             for one in allocator.book.pools:
                 live = (self._pools or {}).get(one.pool.name)

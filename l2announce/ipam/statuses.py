@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from l2announce.ipam.allocator import Decision, Usage
 from l2announce.ipam.pools import CheckedPool
@@ -49,9 +50,14 @@ def service_status(service: BalancedService, decision: Decision | None, now: str
 
 
 def waits(service: BalancedService, now: str) -> tuple[Condition, ...]:
-    """The conditions of a Service, with ours as it is, or not known yet, and the time ``now``: another version of the same."""
+    """The conditions of a Service, with ours as it is, or not known yet, and the time ``now``: another version of the same.
+
+    It is never what the status says already, as an API server makes no version of that: a time of this second becomes one of the next.
+    """
     others = tuple(one for one in service.conditions if one.type != SATISFIED)
     known = service.condition or Condition(SATISFIED, "Unknown", WAITING, "", service.generation)
+    if known.last_transition_time == now:
+        now = (datetime.fromisoformat(now) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (*others, replace(known, last_transition_time=now))
 
 

@@ -50,6 +50,7 @@ class KubePools:
         self._services = Table("Service", lambda octets: decode_balanced_service(decode(octets, pool_schema.BalancedService)))
         self._queue: asyncio.Queue[Seen | BaseException] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reading = 0
 
     @property
     def problems(self) -> tuple[ObjectProblem, ...]:
@@ -63,7 +64,7 @@ class KubePools:
     async def changes(self) -> AsyncIterator[Seen]:
         """All pools and all Services, in either order, then what changes. No pools where there is no definition of them. Never ends."""
         self._start("definition", self._follow_definition())
-        self._start("services", self._follow(_SERVICES, self._services, self._tell_services))
+        self._start_services()
         try:
             while True:
                 seen = await self._queue.get()
@@ -74,6 +75,19 @@ class KubePools:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def read_anew(self) -> int:
+        """List both again; a list without a version is as new as the server's data when it is asked for."""
+        self._reading += 1
+        if "services" in self._tasks:
+            self._stop("services")
+            self._start_services()
+        if "pools" in self._tasks:
+            self._stop("pools")
+            self._start_pools()
+        elif self._definition.is_complete:
+            self._queue.put_nowait(PoolsSeen((), self._reading))
+        return self._reading
 
     async def write_service(self, service: BalancedService, addresses: Sequence[Address], conditions: Sequence[Condition]) -> None:
         """Write the status of a Service as it was read. ApiError 409 when it is another by now."""
@@ -95,6 +109,9 @@ class KubePools:
             if err.code != 404:
                 raise
 
+    async def forget_gone(self) -> None:
+        """Nothing: a status goes with its object."""
+
     async def publish(self, event: ServiceEvent) -> bool:
         """Create an Event on a Service, or count one more."""
         return await self._events.publish(event)
@@ -109,10 +126,9 @@ class KubePools:
             self._version = version
             self._stop("pools")
             if version is None:
-                self._queue.put_nowait(PoolsSeen(()))
+                self._queue.put_nowait(PoolsSeen((), self._reading))
             else:
-                pools = Resource(f"/apis/cilium.io/{version}/ciliumloadbalancerippools")
-                self._start("pools", self._follow(pools, self._pools, self._tell_pools))
+                self._start_pools()
 
         await self._follow(definition(DEFINITION), self._definition, tell)
 
@@ -128,14 +144,21 @@ class KubePools:
                 del change  # a list may be many MiB, and the next change hours away
 
     def _tell_pools(self, _: Change) -> None:
-        self._queue.put_nowait(PoolsSeen(tuple(self._pools.values.values())))
+        self._queue.put_nowait(PoolsSeen(tuple(self._pools.values.values()), self._reading))
 
     def _tell_services(self, change: Change) -> None:
         if isinstance(change, Listed):
-            self._queue.put_nowait(ServicesSeen(tuple(self._services.values.values())))
+            self._queue.put_nowait(ServicesSeen(tuple(self._services.values.values()), self._reading))
         else:
             key = (change.namespace, change.name)
             self._queue.put_nowait(ServiceSeen(NamespacedName(*key), self._services.values.get(key)))
+
+    def _start_services(self) -> None:
+        self._start("services", self._follow(_SERVICES, self._services, self._tell_services))
+
+    def _start_pools(self) -> None:
+        pools = Resource(f"/apis/cilium.io/{self._version}/ciliumloadbalancerippools")
+        self._start("pools", self._follow(pools, self._pools, self._tell_pools))
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks[name] = asyncio.create_task(work)

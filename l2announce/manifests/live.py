@@ -41,6 +41,8 @@ class Snapshot(Generic[V, S]):
     values: Mapping[ObjectKey, V]
     problems: tuple[ObjectProblem, ...]
     statuses: Mapping[NamespacedName, S]
+    reading: int = 0
+    """What ``read_anew`` returned last before all was read; 0 before that."""
 
 
 class LiveObjects(Generic[V, S]):
@@ -53,6 +55,14 @@ class LiveObjects(Generic[V, S]):
         self._changed: set[Path] = set()
         self._rescan = False
         self._rebuild = False
+        self._reading = 0
+        self._changed_any = asyncio.Event()
+
+    def read_anew(self) -> int:
+        """Have everything read once more, from now on. The number that the snapshots carry then."""
+        self._reading += 1
+        self._changed_any.set()
+        return self._reading
 
     async def snapshots(self) -> AsyncIterator[Snapshot[V, S]]:
         """All there is, then again after every change that may make a difference.
@@ -62,9 +72,16 @@ class LiveObjects(Generic[V, S]):
         """
         if not self._directory.is_dir():
             raise ConfigurationError(f"--manifests {self._directory}: is not a directory; create it or name another one")
+        while True:
+            self._changed_any.clear()
+            async for snapshot in self._snapshots(self._reading):
+                yield snapshot
+
+    async def _snapshots(self, reading: int) -> AsyncIterator[Snapshot[V, S]]:
+        """The same, until all is to be read anew."""
         loaded: Loaded[V] | None = None
         known: dict[NamespacedName, S] | None = None
-        changed = asyncio.Event()
+        changed = self._changed_any
 
         async def follow_files() -> None:
             nonlocal loaded
@@ -86,10 +103,10 @@ class LiveObjects(Generic[V, S]):
         async with _Tasks() as tasks:
             tasks.start(follow_files())
             tasks.start(follow_statuses())
-            while True:
+            while reading == self._reading:
                 await tasks.wait(changed)
-                if loaded is not None and known is not None:
-                    yield Snapshot(loaded.values, loaded.problems, dict(known))
+                if loaded is not None and known is not None and reading == self._reading:
+                    yield Snapshot(loaded.values, loaded.problems, dict(known), reading)
 
     async def _files(self) -> AsyncIterator[Loaded[V]]:
         """The objects, then again about 10 ms (at most 40 ms) after the last change."""

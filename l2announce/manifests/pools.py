@@ -45,27 +45,34 @@ class ManifestPools:
         self._live = LiveObjects(directory, POOL_KINDS, self._store)
         self._statuses = Statuses(directory / ".cluster" / "status", POOLS)
         self._problems: tuple[ObjectProblem, ...] = ()
+        self._last: Snapshot[AddressPool | BalancedService, StoredStatus] | None = None
 
     @property
     def problems(self) -> tuple[ObjectProblem, ...]:
         """What is wrong with objects, or with reading them."""
         return self._problems
 
+    def read_anew(self) -> int:
+        """Read the files and the statuses once more."""
+        return self._live.read_anew()
+
     async def changes(self) -> AsyncIterator[Seen]:
         """All pools and all Services, then what changes. Errors as LiveObjects.snapshots."""
         pools: tuple[AddressPool, ...] | None = None
         services: dict[NamespacedName, BalancedService] | None = None
+        reading = 0
         async for snapshot in self._live.snapshots():
             self._problems = snapshot.problems
             new = {value.key: _overlaid(value, snapshot) for value in snapshot.values.values() if isinstance(value, BalancedService)}
             new_pools = tuple(value for value in snapshot.values.values() if isinstance(value, AddressPool))
-            if not snapshot.problems:  # else an object may be missing only because its file is broken
-                await self._forget(snapshot, new, new_pools)
-            if new_pools != pools:
+            self._last = snapshot
+            again = snapshot.reading != reading
+            reading = snapshot.reading
+            if new_pools != pools or again:
                 pools = new_pools
-                yield PoolsSeen(tuple([replace(pool, conditions=await self._pool_conditions(pool.name)) for pool in pools]))
-            if services is None:
-                yield ServicesSeen(tuple(new.values()))
+                yield PoolsSeen(tuple([replace(pool, conditions=await self._pool_conditions(pool.name)) for pool in pools]), reading)
+            if services is None or again:
+                yield ServicesSeen(tuple(new.values()), reading)
             else:
                 for key in services.keys() | new.keys():
                     before, now = services.get(key), new.get(key)
@@ -91,6 +98,25 @@ class ManifestPools:
         except OSError as err:
             raise ApiError(0, f"{err.filename}: {err.strerror}; it must be writable") from err
 
+    async def forget_gone(self) -> None:
+        """Empty the statuses of Services, and remove those of pools, that are not there any more. Not while an object may be missing only
+        because its file is broken."""
+        last = self._last
+        if last is None or last.problems:
+            return
+        services = {value.key for value in last.values.values() if isinstance(value, BalancedService)}
+        pools = {value.name for value in last.values.values() if isinstance(value, AddressPool)}
+        for key, stored in last.statuses.items():
+            if key not in services and stored.status != _EMPTY:
+                try:
+                    await self.write_service(BalancedService(key, version=stored.version), (), ())
+                except ApiError as err:
+                    _log.debug("status of %s not emptied: %s", key, err)
+        try:
+            await asyncio.to_thread(self._statuses.keep_only, pools)
+        except OSError as err:
+            _log.debug("statuses of pools that are gone not removed: %s", err)
+
     async def publish(self, event: ServiceEvent) -> bool:
         """Log it: there is no place for Events among manifests."""
         _log.warning(event.message, extra={"fields": {"service": str(event.service), "reason": event.reason.value}})
@@ -111,22 +137,6 @@ class ManifestPools:
 
     async def _pool_conditions(self, name: str) -> tuple[Condition, ...]:
         return await asyncio.to_thread(self._statuses.read, name)
-
-    async def _forget(
-        self, snapshot: Snapshot[object, StoredStatus], services: dict[NamespacedName, BalancedService], pools: Sequence[AddressPool]
-    ) -> None:
-        """Empty the statuses of Services, and remove those of pools, that are not there any more."""
-        for key, stored in snapshot.statuses.items():
-            if key not in services and stored.status != _EMPTY:
-                try:
-                    gone = BalancedService(key, version=stored.version)
-                    await self.write_service(gone, (), ())
-                except ApiError as err:
-                    _log.debug("status of %s not emptied: %s", key, err)
-        try:
-            await asyncio.to_thread(self._statuses.keep_only, {pool.name for pool in pools})
-        except OSError as err:
-            _log.debug("statuses of pools that are gone not removed: %s", err)
 
 
 def read_pools(directory: Path) -> tuple[tuple[AddressPool, ...], tuple[BalancedService, ...], tuple[ObjectProblem, ...]]:

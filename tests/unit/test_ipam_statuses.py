@@ -80,6 +80,13 @@ def test_waiting_is_another_version_of_the_same() -> None:
     assert service_status(replace(service, conditions=waits(service, NOW)), NONE_LEFT, "later") is None
 
 
+def test_waiting_twice_in_a_second_is_still_another_version() -> None:
+    """An API server makes no version of a write that changes nothing."""
+    now = "2026-01-01T00:00:59Z"
+    once = replace(BARE, conditions=waits(BARE, now), condition=waits(BARE, now)[-1])
+    assert waits(once, now)[-1] == replace(once.conditions[-1], last_transition_time="2026-01-01T00:01:00Z")
+
+
 def test_the_conditions_of_a_pool() -> None:
     pool = AddressPool("a", generation=2)
     wanted = pool_conditions(CheckedPool(pool, ()), Usage(4, 1))

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from netlab.waiting import wait_until
+from netlab.waiting import WaitTimeout, wait_until
 
 from l2announce.errors import ApiError, ConfigurationError
 from l2announce.ipam.ports import PoolsSeen, Seen, ServiceSeen, ServicesSeen
@@ -133,6 +133,7 @@ def test_who_slept_while_a_service_went_and_came_back_writes_nothing(tmp_path: P
         written = await view.one()
         file.unlink()
         assert await view.service() is None
+        await view.objects.forget_gone()
         file.write_text(service())
         again = await view.until(lambda seen: isinstance(seen, ServiceSeen) and seen.service is not None and not seen.service.ingress)
         assert isinstance(again, ServiceSeen)
@@ -155,6 +156,7 @@ def test_a_broken_file_costs_no_service_its_address(tmp_path: Path) -> None:
     async def second(view: View) -> None:
         assert await view.until(lambda seen: isinstance(seen, ServicesSeen)) == ServicesSeen(())
         assert [problem.reason for problem in view.objects.problems] == ["BrokenFile"]
+        await view.objects.forget_gone()
         file.write_text(service())
         assert (await view.one()).ingress == (FIRST,)
         assert view.objects.problems == ()
@@ -178,6 +180,7 @@ def test_conditions_of_pools_stay_and_go_with_them(tmp_path: Path) -> None:
         seen = await view.until(lambda seen: isinstance(seen, PoolsSeen))
         assert isinstance(seen, PoolsSeen)
         assert [(one.name, one.conditions) for one in seen.pools] == [("all", (conflict,))]
+        await view.objects.forget_gone()
 
     play(first, tmp_path)
     assert sorted(path.name for path in place.iterdir()) == ["all.yaml", "other.yaml"]
@@ -276,9 +279,9 @@ class Programs:
             process.wait()
 
     def start(self, identity: str) -> subprocess.Popen[bytes]:
-        """Start one; its lease lasts a second."""
+        """Start one; its lease lasts three seconds."""
         program = str(Path(sys.executable).with_name("l2announce"))
-        timing = ("--lease-duration", "1s", "--lease-renew-deadline", "300ms", "--lease-retry-period", "100ms")
+        timing = ("--lease-duration", "3s", "--lease-renew-deadline", "1s", "--lease-retry-period", "300ms")
         command = (program, "operator", "--manifests", str(self._directory), "--identity", identity, "--metrics-address", "none", *timing)
         self._processes.append(subprocess.Popen(command))
         return self._processes[-1]
@@ -289,7 +292,16 @@ class Programs:
 
     def wait(self, **wanted: list[str]) -> None:
         """Wait until the Services have these addresses."""
-        wait_until(lambda: self.addresses() == wanted, PATIENCE, f"the addresses to be {wanted}")
+        seen: list[dict[str, list[str]]] = []
+
+        def are_so() -> bool:
+            seen.append(self.addresses())
+            return seen[-1] == wanted
+
+        try:
+            wait_until(are_so, PATIENCE, f"the addresses to be {wanted}")
+        except WaitTimeout as err:
+            raise AssertionError(f"{err}: they are {seen[-1]}") from err
 
 
 def test_the_next_operator_goes_on_and_one_that_wakes_harms_nothing(tmp_path: Path) -> None:
