@@ -92,7 +92,7 @@ class KubeLeases:
 def _remedy(err: ApiError, method: str, namespace: str) -> str:
     if err.code == 403:
         verb = {"POST": "create", "DELETE": "delete"}.get(method, "update")
-        return f"; grant {'the agent' if method != 'DELETE' else 'yourself'} {verb} on leases in namespace {namespace}"
+        return f"; grant {'' if method != 'DELETE' else 'yourself '}{verb} on leases in namespace {namespace}"
     return f"; is there a namespace {namespace}?" if err.code == 404 else ""
 
 
