@@ -122,7 +122,7 @@ class Allocator:
         return {one.pool.name: self._usage(one) for one in self.book.pools}
 
     def free(self, pool: str) -> list[tuple[Address, Address]]:
-        """The stretches of a pool that are free, first and last address. Reserved ones count as free. KeyError for no such pool."""
+        """The stretches of a pool that can be given, first and last address. KeyError for no such pool."""
         ranges = self.book.by_name()[pool].ranges
         return [
             (to_address(each.version, first), to_address(each.version, last))

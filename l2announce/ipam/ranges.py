@@ -135,16 +135,16 @@ class Taken:
         return None
 
     def free(self, wanted: Range) -> Iterator[tuple[int, int]]:
-        """The stretches of a range that are not taken, first and last, in order. Reserved ones count as free."""
-        number = wanted.first
-        for at in range(bisect_left(self._lasts, wanted.first), len(self._firsts)):
-            if self._firsts[at] > wanted.last:
+        """The stretches of a range that are neither taken nor reserved, first and last, in order."""
+        number, last = wanted.first + (wanted.first in wanted.reserved), wanted.last - (wanted.last in wanted.reserved)
+        for at in range(bisect_left(self._lasts, number), len(self._firsts)):
+            if self._firsts[at] > last:
                 break
             if self._firsts[at] > number:
                 yield number, self._firsts[at] - 1
             number = self._lasts[at] + 1
-        if number <= wanted.last:
-            yield number, wanted.last
+        if number <= last:
+            yield number, last
 
 
 def first_overlap(ranges: Iterable[Range], others: Iterable[Range]) -> tuple[Range, Range] | None:

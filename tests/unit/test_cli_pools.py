@@ -35,7 +35,7 @@ def shown(*, wide: bool = False) -> list[str]:
 
 def test_usage() -> None:
     a, b, big = usage_of(POOLS, SERVICES)
-    assert (a.total, a.used, a.free) == (9, 3, ("10.0.0.0 - 10.0.0.2", "10.0.0.4 - 10.0.0.7", "fd00::1"))
+    assert (a.total, a.used, a.free) == (9, 3, ("10.0.0.1 - 10.0.0.2", "10.0.0.4 - 10.0.0.6", "fd00::1"))
     assert a.given == (Given("10.0.0.3", ("shop/one", "shop/two")),)
     assert b.disabled
     assert b.conflict
