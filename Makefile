@@ -21,7 +21,7 @@ BUILD_CONTROL_PLANE := PYTHON=$(PYTHON) netns-lab/control-plane/build
 TOOLS := ip=iproute2 nft=nftables arping=iputils-arping ndisc6=ndisc6 tcpdump=tcpdump tshark=tshark unshare=util-linux crun=crun \
     /usr/share/containers/seccomp.json=golang-github-containers-common
 
-CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*
+CORE := l2announce/wire/*,l2announce/model/*,l2announce/responder/*,l2announce/control/*,l2announce/ipam/*
 
 .PHONY: help setup tools check lint types layers test forecast unit netns control-plane apiserver clean
 

@@ -5,10 +5,14 @@ chart: setup ## The Helm chart: linted, rendered, its values refused where they 
 	@echo "chart: helm lint, and the tests of the templates"
 	@helm="$$($(PYTHON) deploy/get-helm)"; "$$helm" lint --strict --quiet $(CHART) && HELM="$$helm" $(PYTHON) -m pytest -q -m chart tests/chart
 
-manifest: setup ## Write deploy/l2announce.yaml, and the chart's copies of what has its source elsewhere
-	@cp policies/crds/*.yaml $(CHART)/crds/; cp policies/rbac.yaml deploy/monitoring/alerts.yaml $(CHART)/files/
-	@helm="$$($(PYTHON) deploy/get-helm)"; { echo "# Rendered from deploy/chart by: make manifest"; \
-	"$$helm" template l2announce $(CHART) --namespace kube-system --include-crds; } | grep -v '^ *helm.sh/chart:\|managed-by: Helm$$' > deploy/l2announce.yaml
+MANIFEST = "$$helm" template l2announce $(CHART) --namespace kube-system
+TIDY = grep -v '^ *helm.sh/chart:\|managed-by: Helm$$'
+manifest: setup ## Write deploy/*.yaml, and the chart's copies of what has its source elsewhere
+	@cp policies/crds/*.yaml $(CHART)/crds/; cp policies/rbac*.yaml deploy/monitoring/alerts.yaml $(CHART)/files/
+	@helm="$$($(PYTHON) deploy/get-helm)"; \
+	{ echo "# Rendered from deploy/chart by: make manifest"; cat policies/crds/ciliuml2announcementpolicies.yaml; $(MANIFEST); } | $(TIDY) > deploy/l2announce.yaml; \
+	{ echo "# LB-IPAM, beside l2announce.yaml. Rendered from deploy/chart by: make manifest"; cat policies/crds/ciliumloadbalancerippools.yaml; \
+	$(MANIFEST) --set operator.enabled=true --show-only templates/operator.yaml; } | $(TIDY) > deploy/l2announce-operator.yaml
 
 .PHONY: image
 image: setup tools control-plane ## The image: built on Debian's packages, and installed on a real control plane (root; installs buildah and mmdebstrap)

@@ -14,6 +14,7 @@ from pathlib import Path
 from netlab.namespaces import NamespaceError
 from rich.console import Console
 
+from benchmarks.harness.addresses import measure_addresses
 from benchmarks.harness.bed import Bed
 from benchmarks.harness.cases import FULL, OWNED_RATE, QUICK, Bench, Effort, measure_answers, measure_flood
 from benchmarks.harness.cores import Quiet
@@ -44,6 +45,7 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Case]]:
     if not quick:
         yield "responder start", measure_responder_start
     yield "start", measure_start
+    yield "addresses", measure_addresses
 
 
 def measure(effort: Effort, cases: list[tuple[str, Case]], console: Console) -> list[Result]:

@@ -13,6 +13,10 @@ FLOOD_PROCESS_PERCENT = 3.0
 RESPONDER_MIB = 25.0
 FIRST_ANSWER_MS = 50.0
 
+ALL_ADDRESSES_SECONDS = 5.0
+ONE_ADDRESS_MS = 5.0
+EMPTY_POOLS_MIB = 1.0
+
 FLOOD_RESOLUTION = 1.0
 """Percent of a core: a smaller difference between two medians is not told from chance here, even if the rounds of each agree."""
 FORWARDING_RESOLUTION = 0.05
@@ -69,7 +73,14 @@ def _beside(name: str, result: Result, figure: str, limit: float, unit: str) -> 
 def judge(results: Iterable[Result]) -> list[Goal]:
     """Every goal that the results say something about, in the order of the issue."""
     by_case = {result.case: result for result in results}
-    return [*_answer_goals(by_case), *_flood_goals(by_case), *_memory_goals(by_case), *_start_goals(by_case), *_forwarding_goals(by_case)]
+    return [
+        *_answer_goals(by_case),
+        *_flood_goals(by_case),
+        *_memory_goals(by_case),
+        *_start_goals(by_case),
+        *_forwarding_goals(by_case),
+        *_address_goals(by_case),
+    ]
 
 
 def _answer_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
@@ -125,3 +136,15 @@ def _forwarding_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
     kernel = result.systems["kernel"]["cpu_us"]
     limit = 1 + max(FORWARDING_RESOLUTION, kernel.spread / kernel.median if kernel.median else 0)
     yield _beside("forwarded IPv6: CPU per datagram", result, "cpu_us", limit, " µs")
+
+
+def _address_goals(results: Mapping[str, Result]) -> Iterator[Goal]:
+    """CPU time of one process, far from its bounds whatever else runs."""
+    if (result := results.get("addresses")) is None:
+        return
+    result = result.undisturbed()
+    yield _bound("10,000 dual-stack Services get addresses: CPU", result, "all_s", ALL_ADDRESSES_SECONDS, " s", "program")
+    yield _bound("one more: CPU", result, "one_more_ms", ONE_ADDRESS_MS, " ms", "program")
+    yield _bound("a pool is edited: CPU", result, "pool_edit_s", ALL_ADDRESSES_SECONDS, " s", "program")
+    yield _bound("all are adopted after a restart: CPU", result, "restart_s", ALL_ADDRESSES_SECONDS, " s", "program")
+    yield _bound("a /8 and a /64 without a Service: memory", result, "empty_pools_mib", EMPTY_POOLS_MIB, " MiB", "program")

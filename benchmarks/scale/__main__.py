@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness.report import machine
+from benchmarks.scale.addresses import measure_addresses
 from benchmarks.scale.cases import (
     HELD,
     MANY,
@@ -34,6 +35,8 @@ from benchmarks.scale.plans import measure_plan
 from benchmarks.scale.results import Case, Goal, judge
 
 OUT = REPOSITORY / "benchmarks" / "out" / "scale.json"
+SLOW = "slow "
+"""Begins the names of cases that run only when they are asked for."""
 Measurement = Callable[[Path, Path], Case]
 
 
@@ -45,6 +48,7 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
         yield "hand-over", partial(measure_hand_over, agents=3, services=30, samples=30)
         yield "election 3 100", partial(measure_election, agents=3, services=100, idle=10.0)
         yield "plan 2000 20", partial(measure_plan, services=2000, nodes=20)
+        yield "addresses", partial(measure_addresses, services=1000, samples=20)
         yield "large", partial(measure_large, services=1000, nodes=50, held=100, announcers=3, idle=10.0)
         return
     for agents, services in ((3, 30), (3, 100), (10, 100)):
@@ -57,6 +61,8 @@ def all_cases(quick: bool) -> Iterator[tuple[str, Measurement]]:
         yield f"plan {services} {nodes}", partial(measure_plan, services=services, nodes=nodes)
     yield "reaction", partial(measure_reaction, agents=3, services=100, samples=100)
     yield "hand-over", partial(measure_hand_over, agents=3, services=100, samples=200)
+    yield "addresses", partial(measure_addresses, services=2000, samples=50)
+    yield f"{SLOW}addresses", partial(measure_addresses, services=10_000, samples=50)
     for announcers in (3, 1):
         yield f"large {announcers}", partial(measure_large, services=MANY, nodes=MANY_NODES, held=HELD, announcers=announcers, idle=30.0)
 
@@ -99,10 +105,13 @@ def main() -> int:
     """Exit code 0 when all was measured, whatever was found; 2 when the machine does not allow it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="Measure what agents cost on a real API server.")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller cases: under two minutes")
-    parser.add_argument("--only", action="append", metavar="CASE", help="only cases whose name begins so; may be repeated")
+    parser.add_argument(
+        "--only", action="append", metavar="CASE", help="only cases whose name begins so; may be repeated; those called slow run only so"
+    )
     arguments = parser.parse_args()
     known = list(all_cases(arguments.quick))
-    chosen = [(name, case) for name, case in known if not arguments.only or name.startswith(tuple(arguments.only))]
+    wanted = tuple(arguments.only or ())
+    chosen = [(name, case) for name, case in known if (name.startswith(wanted) if wanted else not name.startswith(SLOW))]
     if not chosen:
         parser.error(f"--only {' '.join(arguments.only)}: no such case; there are: {', '.join(name for name, _ in known)}")
     console = Console(width=None if sys.stdout.isatty() else 180)

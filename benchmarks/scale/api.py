@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 from urllib.parse import urlsplit
 
 from netlab.control_plane import ADMIN, ControlPlane, User
@@ -30,7 +31,11 @@ class Api:
             self._free.put(connection)
         self._token = User(ADMIN).token
 
-    def send(self, order: Order) -> None:
+    def get(self, path: str) -> Any:
+        """What there is at a path."""
+        return json.loads(self.send(("GET", path, {})))
+
+    def send(self, order: Order) -> bytes:
         """One request to its answer."""
         method, path, body = order
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -44,6 +49,7 @@ class Api:
             self._free.put(connection)
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: HTTP {answer.status}: {said[:300].decode(errors='replace')}")
+        return said
 
     def send_all(self, orders: Sequence[Order]) -> None:
         """Many requests, in no order."""

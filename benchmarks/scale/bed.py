@@ -165,19 +165,19 @@ class Bed:
         policies = REPOSITORY / "policies"
         self.plane.kubectl("apply", "--server-side", "-f", str(policies / "crds"), "-f", str(policies / "rbac.yaml"))
         self.plane.kubectl("wait", "--for=condition=Established", CRD)
-        self.plane.apply(_binding("ClusterRole", {}), _binding("Role", {"namespace": "kube-system"}))
+        self.plane.apply(binding("l2announce", "ClusterRole", {}), binding("l2announce", "Role", {"namespace": "kube-system"}))
         names = list(self.agents)
         self.create_nodes(names[: self.announcers], announcer=True)
         self.create_nodes(names[self.announcers :], announcer=False)
 
 
-def _binding(kind: str, place: dict[str, str]) -> Document:
-    """policies/rbac.yaml binds a service account; here the agents are users of a group."""
+def binding(role: str, kind: str, place: dict[str, str]) -> Document:
+    """The files in policies/ bind service accounts; here the agents are users of a group."""
     api_group = "rbac.authorization.k8s.io"
     return {
         "apiVersion": f"{api_group}/v1",
         "kind": f"{kind}Binding",
-        "metadata": {"name": "scale-agents", **place},
-        "roleRef": {"apiGroup": api_group, "kind": kind, "name": "l2announce"},
+        "metadata": {"name": f"scale-{role}", **place},
+        "roleRef": {"apiGroup": api_group, "kind": kind, "name": role},
         "subjects": [{"apiGroup": api_group, "kind": "Group", "name": GROUP}],
     }

@@ -17,6 +17,9 @@ WRITES_TOLERANCE = 0.1
 RENEW_INTERVAL = 5.0
 
 
+ONE_ADDRESS_LIMIT_MS = 5.0
+
+
 @dataclass(slots=True)
 class Case:
     """One case: its parameters, its figures, its requests by phase and kind, and its series of samples."""
@@ -64,6 +67,8 @@ def judge(cases: Sequence[Case]) -> Iterator[Goal]:
             yield from _election(case)
         if "plan_first_s" in case.figures:
             yield from _plan(case)
+        if "given_cpu_s" in case.figures:
+            yield from _addresses(case)
         if "blackout_ms" in case.samples:
             yield from _hand_over(case)
         if "from_acknowledgement_ms" in case.samples:
@@ -171,6 +176,24 @@ def _hand_over(case: Case) -> Iterator[Goal]:
     )  # fmt: skip
     most = max(case.samples["changes_of_owner"])
     yield Goal(f"{case.name}: changes of owner in each", "1", f"{most:g} at most", most == 1)
+
+
+def _addresses(case: Case) -> Iterator[Goal]:
+    figures, values = case.figures, case.samples["one_more_ms"]
+    yield Goal(
+        f"{case.name}: CPU of the operator, reading and writing included", "-",
+        f"{figures['given_cpu_s']:.1f} s in {figures['given_s']:.0f} s, {figures['writes']:.0f} writes; {figures['memory_mib']:.0f} MiB",
+    )  # fmt: skip
+    yield Goal(f"{case.name}: Services without", "0", f"{figures['without']:.0f}", figures["without"] == 0)
+    yield Goal(
+        f"{case.name}: one more", f"CPU < {ONE_ADDRESS_LIMIT_MS:g} ms",
+        f"CPU {figures['one_more_cpu_ms']:.1f} ms; given after p50 {quantile(values, 0.5):.0f}, p99 {quantile(values, 0.99):.0f} ms",
+        figures["one_more_cpu_ms"] < ONE_ADDRESS_LIMIT_MS,
+    )  # fmt: skip
+    yield Goal(
+        f"{case.name}: a restart", "0 writes", f"{figures['restart_writes']:.0f} writes, {figures['restart_cpu_s']:.1f} s of CPU",
+        figures["restart_writes"] == 0,
+    )  # fmt: skip
 
 
 def _reaction(case: Case) -> Iterator[Goal]:

@@ -66,7 +66,7 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()
 
-    def watch_move(self, address: IPv4Address, move: Callable[[], None], seconds: float) -> tuple[float, int]:
+    def watch_move(self, address: IPv4Address, move: Callable[[], object], seconds: float) -> tuple[float, int]:
         """``move`` the address and ask for it each ``ASK_SECONDS`` until another MAC has answered ``SETTLED`` times since. The longest time
         in seconds between two answers, and how often the MAC changed. WaitTimeout when not within ``seconds``."""
         answers = self._ask(address, [], time.monotonic() + seconds, lambda got: len(got) >= SETTLED)

@@ -2,8 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from l2announce.control.ports import Clock, Cluster
+from l2announce.control.ports import Clock
 from l2announce.model.address import NEVER, Instant
 from l2announce.model.events import EventReason, ServiceEvent
 from l2announce.model.objects import NamespacedName
@@ -59,10 +60,17 @@ class EventQueue:
         return max(quiet, self._free_at - (BURST - 1) / RATE)
 
 
+class EventSink(Protocol):
+    """Where Events are told."""
+
+    async def publish(self, event: ServiceEvent) -> bool:
+        """Tell one; False when it was refused."""
+
+
 class Publisher:
     """Tells Events through ``cluster``, one at a time. What cannot be told is lost: an Event is news, not state."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: EventSink, clock: Clock) -> None:
         self.queue = EventQueue()
         self._cluster = cluster
         self._clock = clock

@@ -1,6 +1,6 @@
 """The state of one agent as a document."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from l2announce import __version__
@@ -38,7 +38,10 @@ def node_status(
     refused = [
         ServiceStatus(
             str(service),
-            tuple(AddressStatus(str(address)) for address in controller.picture.addresses_of(service)),
+            tuple(
+                AddressStatus(str(address), pool=_pools(controller, service).get(address, ""))
+                for address in controller.picture.addresses_of(service)
+            ),
             reason=reason.value,
         )
         for service, reason in controller.picture.selection.refusals.items()
@@ -84,10 +87,12 @@ def _service_status(
     blocker = controller.blocker(name, now)
     refusal = controller.picture.selection.refusals.get(service)
     reason = refusal.value if refusal else blocker.value if blocker else ""
+    pools = _pools(controller, service)
     found = tuple(
         replace(
             _address_status(address, interfaces.get(address, frozenset()), records, now, guarded.get(address)),
             conflicts=conflicts.of(address, now) if claimed else (),
+            pool=pools.get(address, ""),
         )
         for address in addresses
     )
@@ -106,6 +111,12 @@ def _service_status(
         deadline=None if deadline is None or held_over else deadline - now,
         shares_with=tuple(str(other) for other in group.services if other != service),
     )
+
+
+def _pools(controller: Controller, service: NamespacedName) -> Mapping[Address, str]:
+    """The pools that the Service's status names."""
+    known = controller.picture.cluster.services.get(service)
+    return known.pools if known is not None else {}
 
 
 def _is_held_back(address: AddressStatus) -> bool:

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from l2announce import __version__
-from l2announce.cli import agent, explain_service, handover, replay, status, who
+from l2announce.cli import agent, explain_service, handover, operator, pools, replay, status, who
 from l2announce.errors import ConfigurationError, L2AnnounceError
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("agent", short_help="Announce this node's share of the Services.")(agent.agent)
+app.command("operator", short_help="Give the addresses of pools to Services (LB-IPAM).")(operator.operator)
+app.command("pools", short_help="How full the pools of addresses are, and who has what.")(pools.pools)
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 app.command("responder", short_help="Be only the responder process.", context_settings=_PASS_ON, add_help_option=False)(agent.responder)
 app.command("status", short_help="What this node announces, and why not the rest.")(status.status)

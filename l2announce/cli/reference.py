@@ -35,6 +35,7 @@ CONDITIONS = {
 EVENTS = {
     EventReason.ANNOUNCED: ("Normal", "a node has begun to answer; the message names node, interfaces and MAC"),
     EventReason.CONFLICT: ("Warning", "another host on the link claims an address of the Service; the message has its MAC"),
+    EventReason.ADDRESS_REFUSED: ("Warning", "the operator has no address of the wanted kind for the Service; the message says why"),
     EventReason.NOT_ANNOUNCED: ("Warning", "policies choose the Service and no node announces it; the message has each node's reason"),
 }
 """What each Event on a Service means."""

@@ -80,7 +80,7 @@ def print_node(console: Console, node: NodeStatus, wide: bool) -> None:
     console.print()
     columns = ["SERVICE", "ADDRESSES", "HOLDER", "HERE", "WHY NOT HERE"]
     if wide:
-        columns += ["LEASE", "STATE", "SINCE", "ON", "ANSWERS", "LAST ANSWER", "SHARES WITH"]
+        columns += ["LEASE", "STATE", "SINCE", "ON", "ANSWERS", "LAST ANSWER", "SHARES WITH", "POOLS"]
     print_table(console, columns, [_row(service, wide) for service in node.services])
     console.print()
     print_table(console, ("INTERFACE", "MAC", "CARRIER"), [(link.name, link.mac, "yes" if link.carrier else "no") for link in node.links])
@@ -104,4 +104,5 @@ def _row(service: ServiceStatus, wide: bool) -> list[str]:
         last = min((known.last_answer for known in service.addresses if known.last_answer is not None), default=None)
         row += [service.lease or "-", service.state or "-", service.since or "-", " ".join(service.macs) or "-", str(answers), ago(last)]
         row.append(" ".join(service.shares_with) or "-")
+        row.append(" ".join(dict.fromkeys(filter(None, (known.pool for known in service.addresses)))) or "-")
     return row

@@ -5,9 +5,9 @@ selection itself is in policy.py.
 """
 
 from l2announce.control.policy import check_policies, matching_policies
-from l2announce.control.selector import matches
 from l2announce.control.services import Announceable, Reason, announceable, node_exposure
 from l2announce.model.objects import ClusterState, Service
+from l2announce.model.selector import matches
 
 
 def refusal_by_objects(state: ClusterState, node_name: str, service: Service) -> Reason | None:

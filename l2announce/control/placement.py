@@ -15,9 +15,9 @@ from hashlib import blake2b
 
 from l2announce.control.groups import Group
 from l2announce.control.policy import check_policies, matching_policies
-from l2announce.control.selector import matches
 from l2announce.control.services import Announceable, announceable, node_exposure
 from l2announce.model.objects import ClusterState, Node, Service
+from l2announce.model.selector import matches
 
 SHORTLIST = 24
 """How many nodes the order of a group names. Those behind wait as long as the last: longer than half a retry period none waits, and that is

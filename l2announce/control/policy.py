@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from l2announce.control.devices import Candidates, Pattern, compile_pattern, names_match
 from l2announce.control.guard import Guarded, GuardList
-from l2announce.control.selector import check, matches
 from l2announce.control.services import (
     Announceable,
     Reason,
@@ -23,6 +22,7 @@ from l2announce.control.services import (
 )
 from l2announce.model.address import Address
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, NamespacedName, Node, ObjectProblem, Service
+from l2announce.model.selector import check, matches
 
 __all__ = [
     "BAD_INTERFACE_REGEX",

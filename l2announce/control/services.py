@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from l2announce.control.selector import parse_selector
 from l2announce.model.address import Address
 from l2announce.model.objects import Endpoint, LabelSelector, NamespacedName, ObjectProblem, Service
+from l2announce.model.selector import parse_selector
 
 LOAD_BALANCER_CLASS = "io.cilium/l2-announcer"
 NAMESPACE_LABEL = "io.kubernetes.service.namespace"

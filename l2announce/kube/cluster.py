@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from l2announce.errors import ApiError
+from l2announce.kube.definitions import best_version, decode_definition, definition
 from l2announce.kube.events import ServiceEvents
 from l2announce.kube.reflector import Reflector, Resource
 from l2announce.kube.statuses import PolicyStatuses
@@ -23,8 +24,6 @@ from l2announce.wire import schema
 from l2announce.wire.fields import decode
 from l2announce.wire.objects import (
     SERVICE_NAME_LABEL,
-    Decoded,
-    ObjectKey,
     decode_endpoint_slice,
     decode_node,
     decode_policy,
@@ -43,7 +42,7 @@ POLICY_VERSIONS = ("v2", "v2alpha1")
 """Best first."""
 
 _NODES = Resource("/api/v1/nodes")
-_CRD = Resource("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", field_selector=f"metadata.name={CRD_NAME}")
+_CRD = definition(CRD_NAME)
 _SERVICES = "/api/v1/services"
 _SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
 
@@ -56,7 +55,7 @@ class KubeCluster:
         self._transport = transport
         self._statuses = PolicyStatuses(transport)
         self._events = ServiceEvents(transport, node)
-        self._crd = Table("CustomResourceDefinition", _decode_crd)
+        self._crd = Table("CustomResourceDefinition", decode_definition)
         self._nodes = Table("Node", lambda octets: decode_node(decode(octets, schema.Node)))
         self._policies = Table(
             "CiliumL2AnnouncementPolicy", lambda octets: decode_policy(decode(octets, schema.CiliumL2AnnouncementPolicy))
@@ -114,8 +113,7 @@ class KubeCluster:
 
     def _policy_version(self) -> str | None:
         """The best version of the policies that the server has; None without any."""
-        served = next(iter(self._crd.values.values()), frozenset())
-        return next((version for version in POLICY_VERSIONS if version in served), None)
+        return best_version(self._crd.values, POLICY_VERSIONS)
 
     def _services_needed(self) -> Resource | None:
         policies = self._policies.values.values()
@@ -200,11 +198,3 @@ class KubeCluster:
             self._happened.clear()
             await asyncio.sleep(min(QUIET, left))
         self._happened.clear()
-
-
-def _decode_crd(octets: bytes) -> Decoded[frozenset[str]]:
-    """The versions of the policies that the server has; none before it is ready to serve them."""
-    crd = decode(octets, schema.CustomResourceDefinition)
-    established = any(c.type == "Established" and c.status == "True" for c in (crd.status or schema.CrdStatus()).conditions or ())
-    served = (version.name for version in (crd.spec or schema.CrdSpec()).versions or () if version.served)
-    return Decoded(ObjectKey("CustomResourceDefinition", "", CRD_NAME), frozenset(served) if established else frozenset())

@@ -39,7 +39,7 @@ class ServiceEvents:
                 await self._create(path, event, name, now)
         except ApiError as err:
             if err.code != 404:  # the namespace is going
-                remedy = "; grant the agent create and patch on events" if err.code == 403 else ""
+                remedy = "; grant create and patch on events" if err.code == 403 else ""
                 failure = f"service/{event.service}: Event {event.reason.value} not written: {err}{remedy}"
         if failure and failure != self._failure:
             _log.warning(failure)

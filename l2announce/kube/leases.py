@@ -41,7 +41,7 @@ class KubeLeases:
         return self._write_trouble or self._watch_trouble
 
     def _watch_failing(self, err: ApiError | None) -> None:
-        remedy = f"; grant the agent list and watch on leases in namespace {self._namespace}" if err and err.code == 403 else ""
+        remedy = f"; grant list and watch on leases in namespace {self._namespace}" if err and err.code == 403 else ""
         trouble = f"leases of namespace {self._namespace}: {err}{remedy}" if err else ""
         if trouble and trouble != self._watch_trouble:
             _log.warning(trouble)
@@ -92,7 +92,7 @@ class KubeLeases:
 def _remedy(err: ApiError, method: str, namespace: str) -> str:
     if err.code == 403:
         verb = {"POST": "create", "DELETE": "delete"}.get(method, "update")
-        return f"; grant {'the agent' if method != 'DELETE' else 'yourself'} {verb} on leases in namespace {namespace}"
+        return f"; grant {'' if method != 'DELETE' else 'yourself '}{verb} on leases in namespace {namespace}"
     return f"; is there a namespace {namespace}?" if err.code == 404 else ""
 
 

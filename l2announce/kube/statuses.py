@@ -43,7 +43,7 @@ class PolicyStatuses:
         except ApiError as err:
             if err.code == 404:  # it was deleted just now
                 return ""
-            remedy = "; grant the agent patch on ciliuml2announcementpolicies/status" if err.code == 403 else ""
+            remedy = "; grant patch on ciliuml2announcementpolicies/status" if err.code == 403 else ""
             return f"ciliuml2announcementpolicy/{name}: status not written: {err}{remedy}"
         return ""
 

@@ -48,7 +48,7 @@ class Table(Generic[_T]):
             self._failure = None
         else:
             forbidden = err.code == 403
-            remedy = f"; grant the agent list and watch on {self.kind}" if forbidden else ""
+            remedy = f"; grant list and watch on {self.kind}" if forbidden else ""
             self._failure = ObjectProblem(self.kind.lower(), "Forbidden" if forbidden else "NotWatched", f"{err}{remedy}")
             self.is_complete = self.is_complete or forbidden
         return before != (self._failure, self.is_complete)

@@ -1,4 +1,4 @@
-"""Files of a directory -> ClusterState. Reads files when it is told to; watching them is cluster.py's task.
+"""Files of a directory -> objects. Reads files when it is told to; watching them is cluster.py's task.
 
 A file that is broken keeps the objects that it last had, an object that is broken keeps its last good value, and both are reported as an
 ObjectProblem with ``path:line``. Neither hurts another file or object.
@@ -12,37 +12,47 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from l2announce.manifests.documents import Document, TextError, read_documents
-from l2announce.model.objects import AnnouncementPolicy, ClusterState, Endpoint, NamespacedName, Node, ObjectProblem, Service
+from l2announce.model.objects import ObjectProblem
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError
-from l2announce.wire.objects import ObjectKey, Value, decode_object, identify
+from l2announce.wire.objects import Kinds, ObjectKey, decode_object, identify
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 LARGEST = 16 << 20
 """The most octets of one file that are read: room for ten thousand Services, and memory for what YAML makes of them."""
 
+V = TypeVar("V", covariant=True)
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedObject:
+class LoadedObject(Generic[V]):
     """One object of a file; ``value`` is None where the file has it in a form that cannot be used."""
 
     key: ObjectKey
-    value: Value | None
+    value: V | None
     where: str
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedFile:
+class LoadedFile(Generic[V]):
     """What one file says. ``incomplete`` is true when part of it could not even be told by kind and name."""
 
-    objects: tuple[LoadedObject, ...] = ()
+    objects: tuple[LoadedObject[V], ...] = ()
     problems: tuple[ObjectProblem, ...] = ()
     incomplete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[V]):
+    """All objects of a directory, and what is wrong with any."""
+
+    values: Mapping[ObjectKey, V]
+    problems: tuple[ObjectProblem, ...] = ()
 
 
 def is_manifest(path: Path) -> bool:
@@ -58,27 +68,28 @@ def directories_below(directory: Path) -> Iterator[Path]:
             yield from directories_below(Path(entry.path))
 
 
-class ManifestLoader:
-    """The files below ``directory`` and the objects that they are good for. Not for use by two threads at once."""
+class ObjectLoader(Generic[V]):
+    """The files below ``directory`` and the objects of ``kinds`` that they are good for. Not for use by two threads at once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kinds: Kinds[V]) -> None:
         self._directory = directory
-        self._files: dict[Path, LoadedFile] = {}
+        self._kinds = kinds
+        self._files: dict[Path, LoadedFile[V]] = {}
         self._signatures: dict[Path, tuple[int, ...]] = {}
-        self._good: dict[ObjectKey, Value] = {}
+        self._good: dict[ObjectKey, V] = {}
 
-    def refresh(self, changed: Iterable[Path] = (), *, rescan: bool = True) -> ClusterState:
-        """Read the files named in ``changed``, with ``rescan`` also those whose size, time or inode differ, and give the whole state.
+    def refresh(self, changed: Iterable[Path] = (), *, rescan: bool = True) -> Loaded[V]:
+        """Read the files named in ``changed``, with ``rescan`` also those whose size, time or inode differ, and give all there is.
 
         While the directory itself is away, everything stays as it was and a problem says so.
         """
         if not self._directory.is_dir():
             message = "the directory is gone, so its last objects stay in force; put it back"
-            return self._state((ObjectProblem(str(self._directory), "NoDirectory", message),))
+            return self._all((ObjectProblem(str(self._directory), "NoDirectory", message),))
         with _uncollected():
             for path in sorted({*changed, *(self._changed_files() if rescan else ())}):
                 self._load(path)
-        return self._state(())
+        return self._all(())
 
     def _changed_files(self) -> list[Path]:
         found = [path for place in directories_below(self._directory) for path in _manifests_in(place)]
@@ -87,10 +98,10 @@ class ManifestLoader:
 
     def _load(self, path: Path) -> None:
         """Read one file. One that is gone takes its objects along; one that cannot be read keeps them."""
-        old = self._files.get(path, LoadedFile())
+        old: LoadedFile[V] = self._files.get(path) or LoadedFile()
         signature = _signature(path)
         try:
-            loaded = load_text(str(path), _read(path))
+            loaded = load_text(str(path), _read(path), self._kinds)
         except (FileNotFoundError, NotADirectoryError):
             self._files.pop(path, None)
             self._signatures.pop(path, None)
@@ -107,10 +118,10 @@ class ManifestLoader:
         self._files[path] = loaded
         self._signatures[path] = signature
 
-    def _state(self, problems: tuple[ObjectProblem, ...]) -> ClusterState:
+    def _all(self, problems: tuple[ObjectProblem, ...]) -> Loaded[V]:
         """Put the files together, in the order of their paths: of an object that is there twice, the first counts."""
         found: list[ObjectProblem] = list(problems)
-        entries: dict[ObjectKey, LoadedObject] = {}
+        entries: dict[ObjectKey, LoadedObject[V]] = {}
         for path in sorted(self._files):
             found.extend(self._files[path].problems)
             for entry in self._files[path].objects:
@@ -120,7 +131,7 @@ class ManifestLoader:
                     found.append(ObjectProblem(entry.where, "Duplicate", message))
         values = {key: entry.value if entry.value is not None else self._good.get(key) for key, entry in sorted(entries.items())}
         self._good = {key: value for key, value in values.items() if value is not None}
-        return _cluster_state(self._good, tuple(found))
+        return Loaded(self._good, tuple(found))
 
 
 @contextlib.contextmanager
@@ -135,9 +146,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def load_text(name: str, data: bytes) -> LoadedFile:
+def load_text(name: str, data: bytes, kinds: Kinds[V]) -> LoadedFile[V]:
     """The objects of one file called ``name``; TextError when it is not YAML. Objects of other kinds are left out."""
-    objects: list[LoadedObject] = []
+    objects: list[LoadedObject[V]] = []
     problems: list[ObjectProblem] = []
     incomplete, others = False, 0
     for document in read_documents(data, is_json=name.endswith(".json")):
@@ -145,8 +156,8 @@ def load_text(name: str, data: bytes) -> LoadedFile:
             where = f"{name}:{document.line_of(prefix)}"
             key: ObjectKey | None = None
             try:
-                key = identify(raw)
-                decoded = decode_object(raw) if key is not None else None
+                key = identify(raw, kinds)
+                decoded = decode_object(raw, kinds) if key is not None else None
             except ObjectError as err:
                 problems.append(_problem(name, document, prefix, err.problem, key, "Its last good state, if any, stays in force."))
                 incomplete = incomplete or key is None
@@ -187,7 +198,7 @@ def _problem(
     return ObjectProblem(f"{name}:{line}", problem.reason, ": ".join([*parts, f"{problem.message}. {consequence}"]))
 
 
-def _kept(old: LoadedFile) -> str:
+def _kept(old: LoadedFile[object]) -> str:
     return f"The file's last {len(old.objects)} objects stay in force." if old.objects else "Nothing of the file is in force."
 
 
@@ -227,21 +238,3 @@ def _read(path: Path) -> bytes:
 def _open_at_once(path: str, flags: int) -> int:
     """Open without waiting for somebody at the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _cluster_state(values: Mapping[ObjectKey, Value], problems: tuple[ObjectProblem, ...]) -> ClusterState:
-    nodes: dict[str, Node] = {}
-    services: dict[NamespacedName, Service] = {}
-    endpoints: list[Endpoint] = []
-    policies: dict[str, AnnouncementPolicy] = {}
-    for value in values.values():
-        match value:
-            case Node():
-                nodes[value.name] = value
-            case Service():
-                services[value.key] = value
-            case AnnouncementPolicy():
-                policies[value.name] = value
-            case _:
-                endpoints.extend(value)
-    return ClusterState(nodes, services, tuple(endpoints), policies, problems)

@@ -13,6 +13,8 @@ class EventReason(Enum):
     """A node has begun to answer for the Service's addresses."""
     CONFLICT = "Conflict"
     """Another host on the link claims an address of the Service."""
+    ADDRESS_REFUSED = "AddressRefused"
+    """The Service does not get an address that it wants from any pool: the message has why."""
     NOT_ANNOUNCED = "NotAnnounced"
     """Policies choose the Service, and no node announces it: the message has each node's reason."""
 

@@ -67,6 +67,8 @@ class Service:
     """Whether status.loadBalancer.ingress has IPs of ipMode Proxy, which are another's to announce."""
     uid: str = ""
     """The server's name for this life of the Service; "" where there is no server."""
+    pools: dict[Address, str] = field(default_factory=dict)
+    """The pool of each load balancer address, where the status tells it."""
 
 
 @dataclass(frozen=True, slots=True)

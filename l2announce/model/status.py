@@ -27,6 +27,8 @@ class AddressStatus:
     announcements: int = 0
     guarded: str = ""
     conflicts: tuple[ConflictStatus, ...] = ()
+    pool: str = ""
+    """Of which CiliumLoadBalancerIPPool it is; "" where the Service's status does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

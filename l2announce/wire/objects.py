@@ -6,7 +6,7 @@ the path of the field and one sentence. Label selectors and interface expression
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from l2announce.model.names import is_name
 from l2announce.wire import schema
 from l2announce.wire.conditions import decode_conditions
 from l2announce.wire.fields import FieldPath, FieldProblem, ObjectError, convert, words
+from l2announce.wire.given import pools_given
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -58,7 +59,7 @@ def decode_node(node: schema.Node) -> Decoded[model.Node]:
     skipped. Of the conditions only what is decided on is kept, so that heartbeats, which change their times, make no difference; one that
     is neither True, False nor Unknown is a problem, and left out.
     """
-    key = _key("Node", node.metadata)
+    key = object_key("Node", node.metadata, namespaced=False)
     status, spec = node.status or schema.NodeStatus(), node.spec or schema.NodeSpec()
     problems: list[FieldProblem] = []
     conditions = _conditions(status, problems)
@@ -85,7 +86,7 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
 
     ObjectError for a type or an external traffic policy that Kubernetes does not know.
     """
-    key = _key("Service", service.metadata)
+    key = object_key("Service", service.metadata, namespaced=True)
     spec = service.spec or schema.ServiceSpec()
     problems: list[FieldProblem] = []
     labels = service.metadata.labels or {}
@@ -102,13 +103,14 @@ def decode_service(service: schema.Service) -> Decoded[model.Service]:
         external_traffic_policy=_one_of(TRAFFIC_POLICIES, spec.external_traffic_policy, ("spec", "externalTrafficPolicy")),
         uid=service.metadata.uid or "",
         has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(service.status)),
+        pools=_pools(service.status),
     )
     return Decoded(key, value, tuple(problems))
 
 
 def decode_endpoint_slice(endpoint_slice: schema.EndpointSlice) -> Decoded[tuple[model.Endpoint, ...]]:
     """The endpoints of a slice. Conditions that are absent have the defaults of the API: ready, serving as ready, not terminating."""
-    key = _key("EndpointSlice", endpoint_slice.metadata)
+    key = object_key("EndpointSlice", endpoint_slice.metadata, namespaced=True)
     service = (endpoint_slice.metadata.labels or {}).get(SERVICE_NAME_LABEL)
     if not service:
         message = f"the label {SERVICE_NAME_LABEL} is missing, so the slice belongs to no Service; add it with the Service's name"
@@ -119,7 +121,7 @@ def decode_endpoint_slice(endpoint_slice: schema.EndpointSlice) -> Decoded[tuple
 
 def decode_policy(policy: schema.CiliumL2AnnouncementPolicy) -> Decoded[model.AnnouncementPolicy]:
     """A CiliumL2AnnouncementPolicy; absent booleans are false."""
-    key = _key("CiliumL2AnnouncementPolicy", policy.metadata)
+    key = object_key("CiliumL2AnnouncementPolicy", policy.metadata, namespaced=False)
     spec = policy.spec or schema.CiliumL2AnnouncementPolicySpec()
     value = model.AnnouncementPolicy(
         name=key.name,
@@ -134,25 +136,36 @@ def decode_policy(policy: schema.CiliumL2AnnouncementPolicy) -> Decoded[model.An
     return Decoded(key, value)
 
 
-class _Kind(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[_T]):
+    """How the objects of one kind are read. ``spec`` models every field of ``spec`` where unknown ones are to be told."""
+
     group: str
     versions: tuple[str, ...]
     namespaced: bool
-    decode: Callable[[object], Decoded[Value]]
+    decode: Callable[[object], Decoded[_T]]
+    spec: type[msgspec.Struct] | None = None
 
 
-KINDS: Mapping[str, _Kind] = {
-    "Node": _Kind("", ("v1",), False, lambda raw: decode_node(convert(raw, schema.Node))),
-    "Service": _Kind("", ("v1",), True, lambda raw: decode_service(convert(raw, schema.Service))),
-    "EndpointSlice": _Kind("discovery.k8s.io", ("v1",), True, lambda raw: decode_endpoint_slice(convert(raw, schema.EndpointSlice))),
-    "CiliumL2AnnouncementPolicy": _Kind(
-        "cilium.io", ("v2alpha1", "v2"), False, lambda raw: decode_policy(convert(raw, schema.CiliumL2AnnouncementPolicy))
+Kinds: TypeAlias = Mapping[str, Kind[_T]]
+"""The kinds that somebody reads, by name."""
+
+KINDS: Kinds[Value] = {
+    "Node": Kind("", ("v1",), False, lambda raw: decode_node(convert(raw, schema.Node))),
+    "Service": Kind("", ("v1",), True, lambda raw: decode_service(convert(raw, schema.Service))),
+    "EndpointSlice": Kind("discovery.k8s.io", ("v1",), True, lambda raw: decode_endpoint_slice(convert(raw, schema.EndpointSlice))),
+    "CiliumL2AnnouncementPolicy": Kind(
+        "cilium.io",
+        ("v2alpha1", "v2"),
+        False,
+        lambda raw: decode_policy(convert(raw, schema.CiliumL2AnnouncementPolicy)),
+        schema.CiliumL2AnnouncementPolicySpec,
     ),
 }
-"""The kinds that are read, by name."""
+"""What an agent reads."""
 
 
-def identify(raw: object) -> ObjectKey | None:
+def identify(raw: object, kinds: Kinds[object] = KINDS) -> ObjectKey | None:
     """The key of one decoded YAML or JSON object, None when it is of a kind that is not read here.
 
     ObjectError when it is not an object at all, has no usable name, or a version of a known kind that is not read.
@@ -164,24 +177,35 @@ def identify(raw: object) -> ObjectKey | None:
         field = "apiVersion" if isinstance(kind, str) else "kind"
         raise ObjectError((field,), "NotAnObject", f"{field} is {words(raw.get(field))}; a Kubernetes object needs apiVersion and kind")
     group, _, version = api_version.rpartition("/")
-    known = KINDS.get(kind)
+    known = kinds.get(kind)
     if known is None or known.group != group:
         return None
     if version not in known.versions:
         usable = " or ".join(f"{group}/{version}".lstrip("/") for version in known.versions)
         raise ObjectError(("apiVersion",), "UnknownVersion", f"{api_version} of {kind} is not read here; write {usable}")
-    return _key(kind, convert(raw, schema.Identity).metadata)
+    return object_key(kind, convert(raw, schema.Identity).metadata, namespaced=known.namespaced)
 
 
-def decode_object(raw: Mapping[str, object]) -> Decoded[Value] | None:
+def decode_object(raw: Mapping[str, object], kinds: Kinds[_T]) -> Decoded[_T] | None:
     """One decoded YAML or JSON object as a value, None when it is of a kind that is not read here; ObjectError when it cannot be used."""
-    key = identify(raw)
+    key = identify(raw, kinds)
     if key is None:
         return None
-    decoded = KINDS[key.kind].decode(raw)
-    if key.kind != "CiliumL2AnnouncementPolicy":
+    kind = kinds[key.kind]
+    decoded = kind.decode(raw)
+    if kind.spec is None:
         return decoded
-    return Decoded(decoded.key, decoded.value, decoded.problems + _unknown_fields(raw.get("spec"), schema.CiliumL2AnnouncementPolicySpec))
+    return Decoded(decoded.key, decoded.value, decoded.problems + _unknown_fields(raw.get("spec"), kind.spec))
+
+
+def with_status(service: model.Service, status: schema.ServiceStatus) -> model.Service:
+    """The Service with the addresses of another status; what cannot be announced of them is left out."""
+    return replace(
+        service,
+        load_balancer_ips=_load_balancer_ips(status, []),
+        has_proxied_ips=any(ingress.ip and ingress.ip_mode == "Proxy" for ingress in _ingresses(status)),
+        pools=_pools(status),
+    )
 
 
 def announceable(text: str) -> Address:
@@ -201,14 +225,15 @@ def announceable(text: str) -> Address:
     return address
 
 
-def _key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta) -> ObjectKey:
+def object_key(kind: str, metadata: schema.ObjectMeta | schema.NamedMeta, *, namespaced: bool) -> ObjectKey:
+    """The key of an object; ObjectError when it has no name that its kind may have."""
     name, namespace = metadata.name or "", ""
     if not name:
         raise ObjectError(("metadata", "name"), "NoName", f"a {kind} needs a name")
     if not is_name(name, label=kind == "Service"):
         allowed = "lower-case letters, digits and '-'" + ("" if kind == "Service" else " or '.'")
         raise ObjectError(("metadata", "name"), "BadName", f"{name!r} is not a name of a {kind}; use {allowed}")
-    if KINDS[kind].namespaced:
+    if namespaced:
         namespace = metadata.namespace or "default"
         if not is_name(namespace, label=True):
             raise ObjectError(
@@ -241,6 +266,10 @@ def _external_ips(spec: schema.ServiceSpec, problems: list[FieldProblem]) -> tup
 def _ingresses(status: schema.ServiceStatus | None) -> Sequence[schema.LoadBalancerIngress]:
     load_balancer = (status or schema.ServiceStatus()).load_balancer
     return (load_balancer or schema.LoadBalancerStatus()).ingress or ()
+
+
+def _pools(status: schema.ServiceStatus | None) -> dict[Address, str]:
+    return pools_given(decode_conditions(status.conditions)) if status is not None and status.conditions else {}
 
 
 def _load_balancer_ips(status: schema.ServiceStatus | None, problems: list[FieldProblem]) -> tuple[Address, ...]:

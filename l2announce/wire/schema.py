@@ -7,22 +7,22 @@ mean.
 import msgspec
 
 
-class _Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Camel case on the wire; absent fields have their defaults, which are not written."""
 
 
-class NamedMeta(_Struct, frozen=True):
+class NamedMeta(Struct, frozen=True):
     name: str | None = None
     namespace: str | None = None
 
 
-class Identity(_Struct, frozen=True):
+class Identity(Struct, frozen=True):
     """What names an object, whatever its kind and the rest of it."""
 
     metadata: NamedMeta = NamedMeta()
 
 
-class ObjectMeta(_Struct, frozen=True):
+class ObjectMeta(Struct, frozen=True):
     name: str | None = None
     namespace: str | None = None
     labels: dict[str, str] | None = None
@@ -33,110 +33,7 @@ class ObjectMeta(_Struct, frozen=True):
     deletion_timestamp: str | None = None
 
 
-class NodeAddress(_Struct, frozen=True):
-    type: str = ""
-    address: str = ""
-
-
-class NodeCondition(_Struct, frozen=True):
-    type: str = ""
-    status: str = ""
-
-
-class NodeStatus(_Struct, frozen=True):
-    addresses: list[NodeAddress] | None = None
-    conditions: list[NodeCondition] | None = None
-
-
-class Taint(_Struct, frozen=True):
-    key: str = ""
-
-
-class NodeSpec(_Struct, frozen=True):
-    unschedulable: bool | None = None
-    taints: list[Taint] | None = None
-
-
-class Node(_Struct, frozen=True):
-    """core/v1 Node."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    spec: NodeSpec | None = None
-    status: NodeStatus | None = None
-
-
-class ServicePort(_Struct, frozen=True):
-    port: int
-
-
-class ServiceSpec(_Struct, frozen=True):
-    type: str | None = None
-    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
-    external_ips: list[str] | None = msgspec.field(default=None, name="externalIPs")
-    load_balancer_class: str | None = None
-    external_traffic_policy: str | None = None
-    ports: list[ServicePort] | None = None
-
-
-class LoadBalancerIngress(_Struct, frozen=True):
-    ip: str | None = None
-    ip_mode: str | None = None
-
-
-class LoadBalancerStatus(_Struct, frozen=True):
-    ingress: list[LoadBalancerIngress] | None = None
-
-
-class ServiceStatus(_Struct, frozen=True):
-    load_balancer: LoadBalancerStatus | None = None
-
-
-class Service(_Struct, frozen=True):
-    """core/v1 Service."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    spec: ServiceSpec | None = None
-    status: ServiceStatus | None = None
-
-
-class EndpointConditions(_Struct, frozen=True):
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-
-
-class Endpoint(_Struct, frozen=True):
-    node_name: str | None = None
-    conditions: EndpointConditions | None = None
-
-
-class EndpointSlice(_Struct, frozen=True):
-    """discovery.k8s.io/v1 EndpointSlice."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    endpoints: list[Endpoint] | None = None
-
-
-class LabelSelectorRequirement(_Struct, frozen=True):
-    key: str
-    operator: str
-    values: list[str] | None = None
-
-
-class LabelSelector(_Struct, frozen=True):
-    match_labels: dict[str, str] | None = None
-    match_expressions: list[LabelSelectorRequirement] | None = None
-
-
-class CiliumL2AnnouncementPolicySpec(_Struct, frozen=True):
-    service_selector: LabelSelector | None = None
-    node_selector: LabelSelector | None = None
-    interfaces: list[str] | None = None
-    external_ips: bool | None = msgspec.field(default=None, name="externalIPs")
-    load_balancer_ips: bool | None = msgspec.field(default=None, name="loadBalancerIPs")
-
-
-class Condition(_Struct, frozen=True):
+class Condition(Struct, frozen=True):
     """metav1.Condition."""
 
     type: str = ""
@@ -147,11 +44,115 @@ class Condition(_Struct, frozen=True):
     last_transition_time: str = ""
 
 
-class CiliumL2AnnouncementPolicyStatus(_Struct, frozen=True):
+class NodeAddress(Struct, frozen=True):
+    type: str = ""
+    address: str = ""
+
+
+class NodeCondition(Struct, frozen=True):
+    type: str = ""
+    status: str = ""
+
+
+class NodeStatus(Struct, frozen=True):
+    addresses: list[NodeAddress] | None = None
+    conditions: list[NodeCondition] | None = None
+
+
+class Taint(Struct, frozen=True):
+    key: str = ""
+
+
+class NodeSpec(Struct, frozen=True):
+    unschedulable: bool | None = None
+    taints: list[Taint] | None = None
+
+
+class Node(Struct, frozen=True):
+    """core/v1 Node."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: NodeSpec | None = None
+    status: NodeStatus | None = None
+
+
+class ServicePort(Struct, frozen=True):
+    port: int
+
+
+class ServiceSpec(Struct, frozen=True):
+    type: str | None = None
+    cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
+    external_ips: list[str] | None = msgspec.field(default=None, name="externalIPs")
+    load_balancer_class: str | None = None
+    external_traffic_policy: str | None = None
+    ports: list[ServicePort] | None = None
+
+
+class LoadBalancerIngress(Struct, frozen=True):
+    ip: str | None = None
+    ip_mode: str | None = None
+
+
+class LoadBalancerStatus(Struct, frozen=True):
+    ingress: list[LoadBalancerIngress] | None = None
+
+
+class ServiceStatus(Struct, frozen=True):
+    load_balancer: LoadBalancerStatus | None = None
     conditions: list[Condition] | None = None
 
 
-class CiliumL2AnnouncementPolicy(_Struct, frozen=True):
+class Service(Struct, frozen=True):
+    """core/v1 Service."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ServiceSpec | None = None
+    status: ServiceStatus | None = None
+
+
+class EndpointConditions(Struct, frozen=True):
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class Endpoint(Struct, frozen=True):
+    node_name: str | None = None
+    conditions: EndpointConditions | None = None
+
+
+class EndpointSlice(Struct, frozen=True):
+    """discovery.k8s.io/v1 EndpointSlice."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    endpoints: list[Endpoint] | None = None
+
+
+class LabelSelectorRequirement(Struct, frozen=True):
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class LabelSelector(Struct, frozen=True):
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[LabelSelectorRequirement] | None = None
+
+
+class CiliumL2AnnouncementPolicySpec(Struct, frozen=True):
+    service_selector: LabelSelector | None = None
+    node_selector: LabelSelector | None = None
+    interfaces: list[str] | None = None
+    external_ips: bool | None = msgspec.field(default=None, name="externalIPs")
+    load_balancer_ips: bool | None = msgspec.field(default=None, name="loadBalancerIPs")
+
+
+class CiliumL2AnnouncementPolicyStatus(Struct, frozen=True):
+    conditions: list[Condition] | None = None
+
+
+class CiliumL2AnnouncementPolicy(Struct, frozen=True):
     """cilium.io/v2alpha1 and cilium.io/v2 CiliumL2AnnouncementPolicy."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -159,7 +160,7 @@ class CiliumL2AnnouncementPolicy(_Struct, frozen=True):
     status: CiliumL2AnnouncementPolicyStatus | None = None
 
 
-class LeaseSpec(_Struct, frozen=True):
+class LeaseSpec(Struct, frozen=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     acquire_time: str | None = None
@@ -167,7 +168,7 @@ class LeaseSpec(_Struct, frozen=True):
     lease_transitions: int | None = None
 
 
-class Lease(_Struct, frozen=True):
+class Lease(Struct, frozen=True):
     """coordination.k8s.io/v1 Lease; written with its apiVersion and kind."""
 
     api_version: str | None = None
@@ -176,25 +177,25 @@ class Lease(_Struct, frozen=True):
     spec: LeaseSpec | None = None
 
 
-class CrdVersion(_Struct, frozen=True):
+class CrdVersion(Struct, frozen=True):
     name: str
     served: bool = False
 
 
-class CrdSpec(_Struct, frozen=True):
+class CrdSpec(Struct, frozen=True):
     versions: list[CrdVersion] | None = None
 
 
-class CrdCondition(_Struct, frozen=True):
+class CrdCondition(Struct, frozen=True):
     type: str
     status: str = ""
 
 
-class CrdStatus(_Struct, frozen=True):
+class CrdStatus(Struct, frozen=True):
     conditions: list[CrdCondition] | None = None
 
 
-class CustomResourceDefinition(_Struct, frozen=True):
+class CustomResourceDefinition(Struct, frozen=True):
     """apiextensions.k8s.io/v1 CustomResourceDefinition."""
 
     metadata: ObjectMeta = ObjectMeta()

@@ -4,7 +4,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -53,6 +53,15 @@ class ApiEditor(Editor):
         subresource = "/status" if part.path[0] == "status" else ""
         patch = [{"op": "replace", "path": f"/{'/'.join(part.path)}", "value": value}]
         self._request("PATCH", f"{PATHS[part.kind]}/{part.name}{subresource}", patch, JSON_PATCH)
+
+    def create_service(self, service: Mapping[str, Any]) -> None:
+        """Create a Service of the namespace default."""
+        self._request("POST", PATHS["Service"], service)
+
+    def addresses_of(self, service: str) -> list[str]:
+        """The addresses in the status of a Service of the namespace default."""
+        status = self._request("GET", f"{PATHS['Service']}/{service}")["status"]["loadBalancer"]
+        return [entry["ip"] for entry in status.get("ingress", [])]
 
     def delete_lease(self, name: str) -> None:
         """See Editor."""

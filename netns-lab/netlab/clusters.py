@@ -1,8 +1,8 @@
 """Which cluster is under the lab: the embedded one, or Kubernetes. What differs between them is all in here and in the two modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from netlab.edits import Editor
 from netlab.embedded import Embedded
@@ -31,6 +31,18 @@ class LabCluster(Protocol):
 
     def agent_flags(self, node: str) -> tuple[str, ...]:
         """The flags by which the agent of a node finds it."""
+
+    def operator_flags(self) -> tuple[str, ...]:
+        """The flags by which an operator finds it."""
+
+    def create_service(self, service: Mapping[str, Any], topology: Topology) -> float:
+        """Create a Service of the namespace default, every node's backend behind it. When that was, as time.monotonic()."""
+
+    def addresses_of(self, name: str) -> list[str]:
+        """The addresses in the status of a Service of the namespace default."""
+
+    def serve(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
+        """Have every node bring these addresses to a backend; with Kubernetes it happens anyway."""
 
     def lease_history(self) -> LeaseHistory:
         """A history of its leases that begins now."""

@@ -1,9 +1,14 @@
 """The embedded cluster under the lab: objects and leases are files, and an nftables rule on each node plays kube-proxy."""
 
+import json
 import shlex
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_interface
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from netlab.edits import Editor
 from netlab.file_editor import FileEditor
@@ -26,6 +31,10 @@ class Embedded:
 
     def start(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
         """Have every node send service addresses to its own backend."""
+        self.serve(network, topology, services)
+
+    def serve(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
+        """A rule on each node."""
         for node in topology.nodes:
             network[node.name].run("nft", "-f", "-", stdin_text=dnat_rules(services, node.backend, topology.ports))
 
@@ -39,6 +48,26 @@ class Embedded:
     def agent_flags(self, _node: str) -> tuple[str, ...]:
         """The directory, alike for every node."""
         return ("--manifests", str(self._manifests))
+
+    def operator_flags(self) -> tuple[str, ...]:
+        """The same."""
+        return ("--manifests", str(self._manifests))
+
+    def create_service(self, service: Mapping[str, Any], topology: Topology) -> float:  # noqa: ARG002 - nodes know their backends
+        """A file of its own."""
+        path = self._manifests / f"{service['metadata']['name']}.yaml"
+        draft = path.with_name(f".{path.name}")
+        draft.write_text(yaml.safe_dump(dict(service)))
+        created = time.monotonic()
+        draft.rename(path)
+        return created
+
+    def addresses_of(self, name: str) -> list[str]:
+        """As the operator stored them."""
+        for path in (self._manifests / ".cluster" / "services" / f"default.{name}").glob("current.*"):
+            document = json.loads(path.with_name(f"{path.name.removeprefix('current.')}.json").read_bytes())
+            return [entry["ip"] for entry in document["status"]["loadBalancer"]["ingress"]]
+        return []
 
     def lease_history(self) -> LeaseHistory:
         """From the files."""

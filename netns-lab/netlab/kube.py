@@ -8,8 +8,9 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_interface, ip_network
@@ -28,9 +29,12 @@ from netlab.topology import REPOSITORY, LabNode, Topology
 from netlab.waiting import wait_until
 
 POLICIES = REPOSITORY / "policies"
-CRD = "customresourcedefinition/ciliuml2announcementpolicies.cilium.io"
+CRDS = tuple(f"customresourcedefinition/{plural}.cilium.io" for plural in ("ciliuml2announcementpolicies", "ciliumloadbalancerippools"))
 AGENTS = "l2announce:agents"
 """The group of the agents' users."""
+OPERATOR, OPERATORS = "l2announce-operator", "l2announce:operators"
+"""The user of the operator, and its group."""
+RIGHTS = ("-f", str(POLICIES / "rbac.yaml"), "-f", str(POLICIES / "rbac-operator.yaml"))
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl")
 API_SERVER = "kube-apiserver"
@@ -83,7 +87,7 @@ class Kubernetes:
     def start(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
         """Everything up to the moment when each kube-proxy serves each address; then ``stop`` must be called."""
         control = _build_management(network, topology)
-        users = (User(KUBE_PROXY), *(User(node.name, (AGENTS,)) for node in topology.nodes))
+        users = (User(KUBE_PROXY), User(OPERATOR, (OPERATORS,)), *(User(node.name, (AGENTS,)) for node in topology.nodes))
         address = str(ip_interface(topology.management.addresses[0]).ip)
         plane = ControlPlane(self._programs, self._directory, users, control, address, with_controllers=True)
         plane.__enter__()
@@ -110,6 +114,24 @@ class Kubernetes:
     def agent_flags(self, node: str) -> tuple[str, ...]:
         """The kubeconfig of the node's user."""
         return ("--kubeconfig", str(self._running.kubeconfig(node)))
+
+    def operator_flags(self) -> tuple[str, ...]:
+        """The kubeconfig of a user with an operator's rights."""
+        return ("--kubeconfig", str(self._running.kubeconfig(OPERATOR)))
+
+    def create_service(self, service: Mapping[str, Any], topology: Topology) -> float:
+        """The Service, and EndpointSlices before it."""
+        self._running.apply(*endpoint_slices([service], topology.nodes))
+        created = time.monotonic()
+        self.editor().create_service(service)
+        return created
+
+    def addresses_of(self, name: str) -> list[str]:
+        """In its status."""
+        return self.editor().addresses_of(name)
+
+    def serve(self, network: Network, topology: Topology, services: tuple[ServiceAddress, ...]) -> None:
+        """kube-proxy does."""
 
     def lease_history(self) -> LeaseHistory:
         """From a watch."""
@@ -196,8 +218,8 @@ leases() {{ kubectl --namespace kube-system get leases --selector '{ELECTIONS}' 
     def _create_objects(self, plane: ControlPlane, topology: Topology) -> None:
         """The definition, the rights, policies/lab and what a kubelet or a cloud would add."""
         services = [document for document in load_documents(self._manifests) if document.get("kind") == "Service"]
-        plane.kubectl("apply", "--server-side", "-f", str(POLICIES / "crds"), "-f", str(POLICIES / "rbac.yaml"))
-        plane.kubectl("wait", "--for=condition=Established", CRD)
+        plane.kubectl("apply", "--server-side", "-f", str(POLICIES / "crds"), *RIGHTS)
+        plane.kubectl("wait", "--for=condition=Established", *CRDS)
         plane.kubectl("apply", "--server-side", "-f", str(self._manifests))
         plane.apply(*_bindings(), *endpoint_slices(services, topology.nodes))
         plane.kubectl("apply", "--server-side", "--subresource=status", "-f", "-", stdin=yaml.safe_dump_all(services))
@@ -257,7 +279,7 @@ def node_status(node: LabNode) -> dict[str, Any]:
     return {"status": {"addresses": addresses, "conditions": [ready]}}
 
 
-def endpoint_slices(services: list[dict[str, Any]], nodes: tuple[LabNode, ...]) -> Iterator[dict[str, Any]]:
+def endpoint_slices(services: Sequence[Mapping[str, Any]], nodes: tuple[LabNode, ...]) -> Iterator[dict[str, Any]]:
     """For each Service without a selector an EndpointSlice per family: the backends, each on its node."""
     for service in services:
         name = service["metadata"]["name"]
@@ -283,13 +305,14 @@ def endpoint_slices(services: list[dict[str, Any]], nodes: tuple[LabNode, ...]) 
 
 
 def _bindings() -> Iterator[dict[str, Any]]:
-    """policies/rbac.yaml binds a service account; here the agents are users of a group."""
-    subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": AGENTS}]
-    for kind, namespace in (("ClusterRole", None), ("Role", "kube-system")):
-        yield {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": f"{kind}Binding",
-            "metadata": {"name": "netlab-agents"} | ({"namespace": namespace} if namespace else {}),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "l2announce"},
-            "subjects": subjects,
-        }
+    """The files bind service accounts; here agents and operator are users of groups."""
+    for role, group in (("l2announce", AGENTS), ("l2announce-operator", OPERATORS)):
+        subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}]
+        for kind, namespace in (("ClusterRole", None), ("Role", "kube-system")):
+            yield {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": f"{kind}Binding",
+                "metadata": {"name": f"netlab-{role}"} | ({"namespace": namespace} if namespace else {}),
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+                "subjects": subjects,
+            }

@@ -1,7 +1,7 @@
 """The history of the leases: who held what since when, read from the embedded cluster's files or from an API server's watch.
 
 In files, a lease is a directory; the file ``current.VERSION`` in it names the version in force, ``VERSION.json`` is its content (see
-l2announce/manifests/leasefile.py). A thread looks every 10 ms; the time of a change is the file's own (ctime: when it was renamed to that
+l2announce/manifests/versioned.py). A thread looks every 10 ms; the time of a change is the file's own (ctime: when it was renamed to that
 version), so looking late does not make it late.
 
 An API server tells the changes in its order. The time of one is what the lease itself says, to the microsecond: who acquires or releases

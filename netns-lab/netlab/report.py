@@ -12,6 +12,7 @@ import msgspec
 from netlab.analysis import NANO, Seen, blackout, longest_pause, ownership, prove
 from netlab.feed import CaptureResult, ProbeLog
 from netlab.frames import Kind, parse, parse_echo
+from netlab.newcomer import NewService
 from netlab.pcapng import Frame
 from netlab.scenarios import ORDERLY_BOUND, Played
 from netlab.services import ServiceAddress
@@ -85,6 +86,7 @@ class Report(msgspec.Struct, frozen=True):
     scenarios: tuple[ScenarioFigures, ...]
     proof: tuple[ProofFigures, ...]
     ownership: dict[str, tuple[Owned, ...]]
+    newcomer: NewService | None = None
     cluster: str = "embedded"
     http: dict[str, dict[str, int]] = {}
 
@@ -93,7 +95,8 @@ class Run(msgspec.Struct, frozen=True):
     """Everything a run leaves: the raw material of the report.
 
     ``nodes`` maps MACs to names, ``holders`` leases to changes, ``seen`` addresses to frames about them, ``echoes`` addresses to the MAC
-    that sent the reply to datagram N, ``http`` addresses to how often each backend answered the client's HTTP requests.
+    that sent the reply to datagram N, ``http`` addresses to how often each backend answered the client's HTTP requests. ``newcomer`` is
+    the Service that was created meanwhile.
     """
 
     start: int
@@ -108,6 +111,7 @@ class Run(msgspec.Struct, frozen=True):
     echoes: dict[str, dict[int, bytes]]
     played: tuple[Played, ...]
     events: tuple[tuple[int, Event], ...]
+    newcomer: NewService | None = None
     cluster: str = "embedded"
     http: dict[str, dict[str, int]] = {}
 
@@ -134,10 +138,15 @@ def make_report(run: Run) -> Report:
     return Report(
         version=1,
         cluster=run.cluster,
+        newcomer=run.newcomer,
         http=run.http,
         started=datetime.fromtimestamp(run.start / NANO, UTC).isoformat(timespec="milliseconds"),
         seconds=round((run.end - run.start) / NANO, 3),
-        passed=bool(scenarios) and all(s.passed for s in scenarios) and all(p.passed for p in proof) and run.capture.lost == 0,
+        passed=bool(scenarios)
+        and all(s.passed for s in scenarios)
+        and all(p.passed for p in proof)
+        and (run.newcomer is None or run.newcomer.passed)
+        and run.capture.lost == 0,
         timings=run.timings,
         interval=run.log.interval,
         longest_pause=round(max(longest_pause(log.asks) for log in run.log.addresses.values()), 4),

@@ -5,12 +5,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from netlab.clusters import EMBEDDED
 from netlab.lab import OUT, Lab, Watch
+from netlab.newcomer import NewService, Operator, watch_birth
 from netlab.pcapng import read_capture
 from netlab.records import recorded
 from netlab.report import Report, Run, make_report, make_timeline, sort_frames
@@ -56,7 +59,7 @@ def _play_all(prepared: Lab, out: Path, screen: Screen, scenarios: Sequence[Scen
     )
     if prepared.cluster.name != EMBEDDED:
         screen.say(f"starting {prepared.cluster.name}: a control plane, and kube-proxy on every node")
-    with prepared as lab, Watch(lab, out / CAPTURE_FILE) as watch:
+    with prepared as lab, ExitStack() as exits, Watch(lab, out / CAPTURE_FILE) as watch:
         if summary := lab.cluster.summary():
             screen.say(summary)
         stage = Stage(lab.agents, lab.network[topology.switch.name], watch.view, watch.feed, topology.agents, [], screen.say)
@@ -66,11 +69,15 @@ def _play_all(prepared: Lab, out: Path, screen: Screen, scenarios: Sequence[Scen
             screen.say(f"an l2announce agent started in each of {', '.join(lab.agents)}: {' '.join(topology.agents.flags())}")
             watch.view.wait_settled(stage.patience, "every address to be served", seen_http=True)
             _show_state(screen, watch, "elected, resolved, reached")
+            screen.rule("a new Service")
+            exits.enter_context(Operator(lab))
+            newcomer = screen.born(stage.mark, partial(watch_birth, lab))
+            watch.view.wait_settled(stage.patience, "the network to come to rest")
             screen.rule("what can go wrong")
             played = tuple(_play(stage, screen, scenario) for scenario in scenarios)
             watch.view.wait_settled(stage.patience, "every address to be served at the end", seen_http=True)
         _show_state(screen, watch, "at the end")
-        return _finish(lab, watch, stage, played, out)
+        return _finish(lab, watch, stage, played, newcomer, out)
 
 
 def _show_state(screen: Screen, watch: Watch, title: str) -> None:
@@ -86,7 +93,7 @@ def _play(stage: Stage, screen: Screen, scenario: Scenario) -> Played:
     return done
 
 
-def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], out: Path) -> Run:
+def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], newcomer: NewService, out: Path) -> Run:
     """Stop the observers, then the agents; collect what they saw."""
     end = time.time_ns()
     log = watch.feed.stop()
@@ -111,6 +118,7 @@ def _finish(lab: Lab, watch: Watch, stage: Stage, played: tuple[Played, ...], ou
         played=played,
         events=tuple(stage.events),
         cluster=lab.cluster.name,
+        newcomer=newcomer,
         http={address: dict(sorted(counts.items())) for address, counts in watch.view.backends.items()},
     )
 

@@ -1,7 +1,7 @@
 """What people see in the terminal: the live table, the lines between, the closing tables."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from netlab.analysis import NANO
+from netlab.newcomer import NAME, NewService
 from netlab.report import ProofFigures, Report, ScenarioFigures, milliseconds
 from netlab.view import Row, View
 
@@ -101,6 +102,20 @@ class Screen:
             f"\nThe capture lost {report.capture.lost} frames; the prober never paused for more than\n"
             f"{milliseconds(report.longest_pause)}; the run took {report.seconds:.0f} s."
         )
+
+    def born(self, mark: Callable[[str, bool], int], watch: Callable[[], NewService]) -> NewService:
+        """The birth of a Service, as it happens."""
+        mark(f"Service {NAME}", True)
+        self.say(
+            f"[bold]A Service that asks for nothing[/]: default/{NAME}, of IPv4 and IPv6, is created; a pool and an operator are there"
+        )
+        found = watch()
+        addresses = " and ".join(item.address for item in found.reached)
+        self.say(f"    given {addresses} by the operator after {milliseconds(found.given)} (bound {milliseconds(found.given_bound)})")
+        for item in found.reached:
+            where = f"announced by {item.node}, reached by the client, answered by {item.backend}"
+            self.say(f"    {item.address}: {where}, after {milliseconds(item.seconds)} (bound {milliseconds(found.reached_bound)})")
+        return found
 
     def _blackouts(self, scenarios: Sequence[ScenarioFigures]) -> Table:
         table = _table()

@@ -33,6 +33,8 @@ GUIDE = (
     ("stop n1 · crash n1 · start n1", "SIGTERM · SIGKILL of both processes · start again"),
     ("freeze n1 · thaw n1", "SIGSTOP and SIGCONT of the control process"),
     ("on {switch} ip link set n1 down", "pull n1's cable (up: put it back)"),
+    ("operator", "start l2announce operator: Services without an address get one of the pool"),
+    ("pools -o wide", "how full the pool is, and who has what"),
 )
 """What to try in the lab's shell, and what it shows."""
 
@@ -105,6 +107,7 @@ def shell_file(lab: Lab) -> str:
         for name, agent in lab.agents.items()
     )
     first = next(iter(lab.agents.values()))
+    operator = ("--identity", "lab", "--metrics-address", "none", *lab.cluster.operator_flags())
     return f"""\
 [ -r ~/.bashrc ] && [ -n "${{PS1-}}" ] && . ~/.bashrc
 export LAB={shlex.quote(str(lab.directory))} {INSIDE}=1 {MARK}={shlex.quote(str(lab.directory))}
@@ -118,6 +121,8 @@ on() {{ ip netns exec "$@"; }}
 status() {{ l2announce status --state-socket "$LAB/$1.sock" "${{@:2}}"; }}
 control() {{ pgrep -o -f -- "agent --node-name $1 --(manifests|kubeconfig) $LAB/" ||
     {{ echo "no agent runs on ${{1:-which node}}?" >&2; return 1; }}; }}
+operator() {{ setsid ip netns exec {first.node} l2announce operator {shlex.join(operator)} >>"$LAB/operator.log" 2>&1 </dev/null & }}
+pools() {{ on {first.node} l2announce pools {shlex.join(lab.cluster.operator_flags())} "$@"; }}
 get() {{ on {topology.client.name} {shlex.quote(sys.executable)} -c "$GET" "$1"; }}
 stop() {{ local pid; pid=$(control "$1") && kill -TERM "$pid"; }}
 crash() {{ local pid; pid=$(control "$1") && kill -KILL "$pid" $(pgrep -P "$pid"); }}

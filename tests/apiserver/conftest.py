@@ -8,12 +8,12 @@ import yaml
 from netlab.control_plane import ControlPlane, User, find_programs
 from netlab.waiting import wait_until
 
-from tests.apiserver.rig import AGENTS, REPOSITORY
+from tests.apiserver.rig import AGENTS, OPERATOR, REPOSITORY
 
 
 def start(directory: Path) -> ControlPlane:
     """A control plane with our agents as users and the rights of policies/rbac.yaml; to be entered."""
-    return ControlPlane(find_programs(), directory, users=(*AGENTS, User("nobody")))
+    return ControlPlane(find_programs(), directory, users=(*AGENTS, OPERATOR, User("nobody")))
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +32,17 @@ def control_plane(shared_control_plane: ControlPlane) -> ControlPlane:
 
 def is_served(control_plane: ControlPlane) -> bool:
     """Whether policies can be read in every version; each appears for itself, some time after the definition is established."""
-    paths = [f"/apis/cilium.io/{version}/ciliuml2announcementpolicies" for version in ("v2alpha1", "v2")]
+    kinds = ("ciliuml2announcementpolicies", "ciliumloadbalancerippools")
+    paths = [f"/apis/cilium.io/{version}/{kind}" for version in ("v2alpha1", "v2") for kind in kinds]
     return all(control_plane.kubectl("get", "--raw", path, check=False).returncode == 0 for path in paths)
 
 
 def prepare(control_plane: ControlPlane) -> None:
-    """Install policies/crds, and the roles of policies/rbac.yaml, bound to the agents."""
+    """Install policies/crds, and the roles of policies/rbac.yaml and rbac-operator.yaml, bound to the agents and to the operators."""
     control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "policies" / "crds"))
-    documents = list(yaml.safe_load_all((REPOSITORY / "policies" / "rbac.yaml").read_text()))
-    for document in documents:
-        if document["kind"].endswith("Binding"):
-            document["subjects"] = [{"kind": "Group", "name": "agents", "apiGroup": "rbac.authorization.k8s.io"}]
-    control_plane.apply(*documents)
+    for file, group in (("rbac.yaml", "agents"), ("rbac-operator.yaml", "operators")):
+        documents = list(yaml.safe_load_all((REPOSITORY / "policies" / file).read_text()))
+        for document in documents:
+            if document["kind"].endswith("Binding"):
+                document["subjects"] = [{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}]
+        control_plane.apply(*documents)

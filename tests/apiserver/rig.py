@@ -17,6 +17,8 @@ from l2announce.kube.transport import MERGE_PATCH, Transport
 REPOSITORY = Path(__file__).parents[2]
 AGENTS = tuple(User(name, ("agents",)) for name in ("n1", "n2", "n3"))
 """The users of the agents: the group has the rights of policies/rbac.yaml."""
+OPERATOR = User("operator", ("operators",))
+"""The user of the operators: the group has the rights of policies/rbac-operator.yaml."""
 PATIENCE = 20.0
 """Seconds that a busy machine is given for what takes milliseconds."""
 TEST_LIMIT = 90.0

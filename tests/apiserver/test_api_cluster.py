@@ -279,7 +279,7 @@ async def test_right_that_lacks_is_named_and_the_rest_works(control_plane: Contr
         state = await at.state("the Service and the problem", lambda state: state.services and state.problems)
         assert [(problem.subject, problem.reason) for problem in state.problems] == [("node", "Forbidden")]
         assert 'cannot list resource "nodes"' in state.problems[0].message
-        assert "grant the agent list and watch on Node" in state.problems[0].message
+        assert "grant list and watch on Node" in state.problems[0].message
         at.proxy.rule = lambda _: None
         await at.state("no problem", lambda state: not state.problems)
 

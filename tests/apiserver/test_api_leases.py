@@ -116,7 +116,7 @@ async def test_write_without_an_answer_in_time_is_unreachable(control_plane: Con
         (Fault(status=500, body=b'{"kind":"Status","reason":"InternalError","message":"etcd is away"}'), "InternalError: etcd is away"),
         (Fault(status=200, body=b"<html>"), "the API server answered with something else: .*not a Lease"),
         (Fault(status=404), "is there a namespace kube-system?"),
-        (Fault(status=403), "grant the agent create on leases in namespace kube-system"),
+        (Fault(status=403), "grant create on leases in namespace kube-system"),
     ],
 )
 @asynchronous
@@ -150,7 +150,7 @@ async def test_namespace_and_rights_that_lack_are_named(control_plane: ControlPl
     async with administrator(control_plane) as admin, transport(control_plane.kubeconfig("nobody")) as made:
         refused = await KubeLeases(made, NAMESPACE, 10).write(wanted(Verb.ACQUIRE))
         assert isinstance(refused, Unreachable)
-        assert re.search('User "nobody" cannot create resource "leases".*grant the agent create on leases', refused.reason)
+        assert re.search('User "nobody" cannot create resource "leases".*grant create on leases', refused.reason)
         nowhere = await KubeLeases(admin.transport, "nowhere", 10).write(wanted(Verb.ACQUIRE))
         assert isinstance(nowhere, Unreachable)
         assert re.search(r'namespaces "nowhere" not found; is there a namespace nowhere\?', nowhere.reason)

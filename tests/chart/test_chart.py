@@ -57,21 +57,82 @@ def flags(documents: Documents) -> dict[str, str]:
 def test_the_copies_are_those_of_their_sources() -> None:
     for copy, source in (
         ("crds/ciliuml2announcementpolicies.yaml", "policies/crds/ciliuml2announcementpolicies.yaml"),
+        ("crds/ciliumloadbalancerippools.yaml", "policies/crds/ciliumloadbalancerippools.yaml"),
         ("files/rbac.yaml", "policies/rbac.yaml"),
+        ("files/rbac-operator.yaml", "policies/rbac-operator.yaml"),
         ("files/alerts.yaml", "deploy/monitoring/alerts.yaml"),
     ):
         assert (CHART / copy).read_text() == (REPOSITORY / source).read_text(), "make manifest"
 
 
-def test_the_plain_manifest_is_what_the_chart_renders() -> None:
-    plain = by_name((REPOSITORY / "deploy" / "l2announce.yaml").read_text())
-    rendered = render()
-    crd = plain.pop(("CustomResourceDefinition", "ciliuml2announcementpolicies.cilium.io"))
-    assert crd == yaml.safe_load((CHART / "crds" / "ciliuml2announcementpolicies.yaml").read_text())
+@pytest.mark.parametrize(
+    ("name", "crd", "values"),
+    [
+        ("l2announce", "ciliuml2announcementpolicies", ()),
+        ("l2announce-operator", "ciliumloadbalancerippools", ("operator.enabled=true",)),
+    ],
+)
+def test_the_plain_manifests_are_what_the_chart_renders(name: str, crd: str, values: tuple[str, ...]) -> None:
+    plain = by_name((REPOSITORY / "deploy" / f"{name}.yaml").read_text())
+    rendered = {key: document for key, document in render(*values).items() if not values or key not in render()}
+    assert plain.pop(("CustomResourceDefinition", f"{crd}.cilium.io")) == yaml.safe_load((CHART / "crds" / f"{crd}.yaml").read_text())
     for document in rendered.values():
         document["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
-    rendered["DaemonSet", "l2announce"]["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
+        if "template" in document.get("spec", {}):
+            document["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/managed-by")
     assert plain == rendered, "make manifest"
+
+
+def operator(documents: Documents) -> Any:
+    """The Deployment's Pod."""
+    return documents["Deployment", "l2announce-operator"]["spec"]["template"]["spec"]
+
+
+def test_the_operator_is_there_when_it_is_asked_for() -> None:
+    assert not [name for _, name in render() if "operator" in name]
+    documents = render("operator.enabled=true", 'operator.serviceAccount.name="ipam"', 'leaseNamespace="leases"', namespace="system")
+    source = by_name((REPOSITORY / "policies" / "rbac-operator.yaml").read_text())
+    for kind in ("ClusterRole", "Role"):
+        assert documents[kind, "l2announce-operator"]["rules"] == source[kind, "l2announce-operator"]["rules"]
+        assert documents[f"{kind}Binding", "l2announce-operator"]["subjects"] == [
+            {"kind": "ServiceAccount", "name": "ipam", "namespace": "system"}
+        ]
+    assert documents["Role", "l2announce-operator"]["metadata"]["namespace"] == "leases"
+    assert operator(documents)["serviceAccountName"] == "ipam"
+    assert ("ServiceAccount", "ipam") in documents
+    agents = documents["DaemonSet", "l2announce"]["spec"]["selector"]["matchLabels"].items()
+    assert not agents <= documents["Deployment", "l2announce-operator"]["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_operator_may_do_what_it_needs_and_no_more() -> None:
+    documents = render("operator.enabled=true")
+    (container,) = operator(documents)["containers"]
+    assert "hostNetwork" not in operator(documents)
+    assert operator(documents)["securityContext"]["runAsNonRoot"]
+    assert operator(documents)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_every_flag_is_one_of_the_operator_and_has_its_default() -> None:
+    parameters = {parameter.opts[0].removeprefix("--"): parameter for parameter in get_command(app).commands["operator"].params}  # type: ignore[attr-defined]
+    (container,) = operator(render("operator.enabled=true"))["containers"]
+    rendered = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    for flag, value in rendered.items():
+        if flag not in {"metrics-address", "log-format"}:
+            default = parameters[flag].default
+            assert value == str(getattr(default, "value", default)), flag
+    (container,) = operator(
+        render(
+            "operator.enabled=true", 'operator.metrics={"host":"::","port":9000}', 'operator.ipFamilies=["IPv6"]',
+            'operator.defaultLBServiceIPAM="none"', 'operator.extraArgs=["--lease-duration=9s"]',
+        )
+    )["containers"]  # fmt: skip
+    wanted = {"--metrics-address=[::]:9000", "--ip-families=IPv6", "--default-lb-service-ipam=none", "--lease-duration=9s"}
+    assert wanted <= set(container["args"])
 
 
 def test_the_rights_are_those_of_the_policies_directory() -> None:
@@ -144,6 +205,10 @@ def test_monitoring_is_there_when_it_is_asked_for() -> None:
         "podMonitor.enabled=true", 'metrics.host="0.0.0.0"', "prometheusRule.enabled=true", 'prometheusRule.labels={"a":"b"}'
     )
     assert documents["PodMonitor", "l2announce"]["spec"]["podMetricsEndpoints"][0]["port"] == "metrics"
+    assert ("PodMonitor", "l2announce-operator") not in documents
+    with_operator = render("podMonitor.enabled=true", 'metrics.host="0.0.0.0"', "operator.enabled=true")
+    labels = with_operator["Deployment", "l2announce-operator"]["spec"]["template"]["metadata"]["labels"]
+    assert with_operator["PodMonitor", "l2announce-operator"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
     rules = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "alerts.yaml").read_text())
     assert documents["PrometheusRule", "l2announce"]["spec"] == rules
     assert documents["PrometheusRule", "l2announce"]["metadata"]["labels"]["a"] == "b"
@@ -161,6 +226,10 @@ def test_monitoring_is_there_when_it_is_asked_for() -> None:
         ('extraArgs=["devices"]', "extraArgs"),
         ('image.digest="latest"', "digest"),
         ("terminationGracePeriodSeconds=1", "terminationGracePeriodSeconds"),
+        ("operator.replicas=0", "replicas"),
+        ('operator.ipFamilies=["IPv5"]', "ipFamilies"),
+        ('operator.defaultLBServiceIPAM="metallb"', "defaultLBServiceIPAM"),
+        ("operator.enable=true", "additional properties 'enable' not allowed"),
         ("podMonitor.enabled=true", "set metrics.host to 0.0.0.0 or ::"),
     ],
 )

@@ -29,6 +29,7 @@ from l2announce.wire.bpf import arp_filter, ndp_filter
 from l2announce.wire.fields import ObjectError
 from l2announce.wire.leases import decode_lease, encode_lease
 from l2announce.wire.messages import Assembler, encode_claims, encode_report
+from l2announce.wire.objects import KINDS
 from l2announce.wire.rtnetlink import decode_messages
 from tests.fuzz.oracle import ARP, IPV6, asked_for
 
@@ -143,7 +144,7 @@ def objects(octets: bytes) -> None:
     """Any file of manifests: objects, problems with a line each, or TextError."""
     name = "file.json" if octets[:1] == b"{" else "file.yaml"
     try:
-        loaded = load_text(name, octets)
+        loaded = load_text(name, octets, KINDS)
     except TextError:
         return
     for problem in loaded.problems:

@@ -45,6 +45,11 @@ def play(tmp_path: Path, *options: str) -> dict[str, Any]:
         assert proof["answers"] > 100
         assert proof["announcements"] > 0
         assert (proof["doubles"], proof["interleavings"], proof["strangers"]) == (0, 0, 0)
+    newcomer = report["newcomer"]
+    assert newcomer["passed"]
+    assert (newcomer["service"], [item["address"] for item in newcomer["reached"]]) == ("default/news", ["10.99.0.11", "fd99::11"])
+    assert newcomer["given"] <= newcomer["given_bound"]
+    assert all(item["node"] in {"n1", "n2", "n3"} and item["backend"] for item in newcomer["reached"])
     assert {"10.99.0.10", "10.99.0.20", "fd99::10", "fd99::20"} == set(report["ownership"]) == set(report["http"])
     assert list(temporary.iterdir()) == []
     assert list(RUN_NETNS.iterdir()) == []

@@ -11,7 +11,6 @@ from l2announce.control.devices import Candidates, candidate_devices
 from l2announce.control.groups import LeaseNameStyle, group_leases, shared_address_groups
 from l2announce.control.placement import candidates_of, candidates_of_groups
 from l2announce.control.policy import select
-from l2announce.control.selector import check, matches, parse_selector
 from l2announce.model.link import Device
 from l2announce.model.objects import (
     AnnouncementPolicy,
@@ -23,6 +22,7 @@ from l2announce.model.objects import (
     Requirement,
     Service,
 )
+from l2announce.model.selector import check, matches, parse_selector
 
 VALUES = ("a", "b", "c", "")
 KEYS = ("app", "zone", "io.kubernetes.service.namespace")

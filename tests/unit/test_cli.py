@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 COMMANDS: dict[str, list[object]] = {name: each.params for name, each in getattr(get_command(app), "commands", {}).items()}
 SERVED = ServiceStatus(
     "shop/web",
-    (AddressStatus("192.0.2.1", ("eth0",), 3, 0.5, 5), AddressStatus("2001:db8::1", ("eth0",), 1, 90.0)),
+    (AddressStatus("192.0.2.1", ("eth0",), 3, 0.5, 5, pool="lab"), AddressStatus("2001:db8::1", ("eth0",), 1, 90.0)),
     announced=True,
     lease="cilium-l2announce-shop.web",
     holder="n1",
@@ -83,6 +83,8 @@ def test_bare_program_and_help_show_every_command(monkeypatch: pytest.MonkeyPatc
         assert not printed.err
         assert set(re.findall(r"^  ([a-z]+)  ", printed.out, re.MULTILINE)) == {
             "agent",
+            "operator",
+            "pools",
             "responder",
             "status",
             "who",
@@ -200,9 +202,9 @@ def test_status_as_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_status_as_a_wide_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "status", "-o", "wide") == 0
     lines = capsys.readouterr().out.splitlines()
-    wide = ["cilium-l2announce-shop.web", "holding", "then", "eth0=02:00:00:00:cd:01", "4", "0.5s ago", "shop/api"]
+    wide = ["cilium-l2announce-shop.web", "holding", "then", "eth0=02:00:00:00:cd:01", "4", "0.5s ago", "shop/api", "lab"]
     assert words(lines[3])[5:] == wide
-    assert words(lines[5])[5:] == ["-", "-", "-", "-", "0", "never", "-"]
+    assert words(lines[5])[5:] == ["-", "-", "-", "-", "0", "never", "-", "-"]
     start = lines.index(next(line for line in lines if line.startswith("VERDICT")))
     assert [words(line) for line in lines[start + 1 : start + 3]] == [["answered", "3"], ["not_claimed", "2"]]
 

@@ -60,4 +60,4 @@ def test_there_is_an_end_to_what_waits() -> None:
 
 
 def test_what_is_no_good_news_is_a_warning() -> None:
-    assert [event("web", reason=reason).is_warning for reason in EventReason] == [False, True, True]
+    assert [event("web", reason=reason).is_warning for reason in EventReason] == [False, True, True, True]

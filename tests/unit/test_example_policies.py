@@ -1,5 +1,6 @@
 """The manifests in policies/: each loads without a problem, and does what the comment at its top says."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,13 @@ import pytest
 from l2announce.control.devices import Candidates
 from l2announce.control.groups import shared_address_groups
 from l2announce.control.policy import Reason, Selection, select
-from l2announce.manifests.loader import ManifestLoader
+from l2announce.ipam.allocator import Allocator
+from l2announce.manifests.cluster import ManifestLoader
+from l2announce.manifests.loader import ObjectLoader
+from l2announce.manifests.pools import read_pools
 from l2announce.model.link import Device
 from l2announce.model.objects import ClusterState, Node
+from l2announce.wire.pools import POOL_KINDS
 
 POLICIES = Path(__file__).parents[2] / "policies"
 FILES = sorted(path for path in POLICIES.glob("*/*") if path.parent.name != "crds")
@@ -46,7 +51,10 @@ def announced(selection: Selection) -> dict[str, tuple[str, list[str]]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_file_has_objects_no_problems_and_says_what_it_shows(path: Path) -> None:
     state = load(f"{path.parent.name}/{path.name}")
-    assert state != ClusterState()
+    loader = ObjectLoader(path.parent, POOL_KINDS)
+    found = loader.refresh([path], rescan=False)
+    assert found.problems == ()
+    assert state != ClusterState() or found.values
     first = path.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert first[2].isupper()
@@ -71,6 +79,25 @@ def test_the_lab_announces_three_services_on_three_nodes() -> None:
         }
         assert selection.refusals == {}
     assert len(shared_address_groups(state)) == 3
+
+
+def test_address_pools(tmp_path: Path) -> None:
+    shutil.copy(POLICIES / "examples" / "address-pools.yaml", tmp_path)
+    pools, services, problems = read_pools(tmp_path)
+    assert problems == ()
+    allocator = Allocator()
+    allocator.replace_pools(pools)
+    allocator.replace_services(services)
+    allocator.settle()
+    assert {str(key): list(map(str, decision.addresses)) for key, decision in allocator.decisions.items()} == {
+        "shop/any": ["198.51.100.1"],
+        "shop/certain": ["198.51.100.10"],
+        "shop/both": ["198.51.100.2", "2001:db8:1::10"],
+        "press/news": ["198.51.100.64"],
+        "shop/shared-imap": ["198.51.100.3"],
+        "shop/shared-smtp": ["198.51.100.3"],
+    }
+    assert not [decision.refusal for decision in allocator.decisions.values() if decision.refusal]
 
 
 def test_select_services() -> None:

@@ -17,7 +17,7 @@ from l2announce.model.lease import ANYBODY, MOVE_TO, Conflict, Lease, LeaseWrite
 from l2announce.model.objects import AnnouncementPolicy, ClusterState, LabelSelector, NamespacedName, Node, Service
 
 LEASE, OTHER, DRAIN = "cilium-l2announce-shop.web", "cilium-l2announce-shop.zoo", "l2announce-drain.n1"
-REFUSED = "lease kube-system/x: HTTP 403 Forbidden; grant the agent update on leases in namespace kube-system"
+REFUSED = "lease kube-system/x: HTTP 403 Forbidden; grant update on leases in namespace kube-system"
 
 
 def service(name: str, number: int) -> Service:

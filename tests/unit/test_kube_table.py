@@ -96,9 +96,7 @@ def test_refused_resource_counts_as_known_and_names_the_right() -> None:
     assert table.fail(ApiError(403, 'HTTP 403 Forbidden: User "n1" cannot list resource "nodes"'))
     assert table.is_complete
     assert table.problems() == (
-        ObjectProblem(
-            "node", "Forbidden", 'HTTP 403 Forbidden: User "n1" cannot list resource "nodes"; grant the agent list and watch on Node'
-        ),
+        ObjectProblem("node", "Forbidden", 'HTTP 403 Forbidden: User "n1" cannot list resource "nodes"; grant list and watch on Node'),
     )
     assert table.fail(None)
     assert table.problems() == ()

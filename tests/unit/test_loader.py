@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from l2announce.manifests import loader as under_test
+from l2announce.manifests.cluster import ManifestLoader
 from l2announce.manifests.documents import TextError
-from l2announce.manifests.loader import ManifestLoader, directories_below, is_manifest, load_text
+from l2announce.manifests.loader import LoadedFile, directories_below, is_manifest
 from l2announce.model.objects import ClusterState, Endpoint, NamespacedName, ObjectProblem
-from l2announce.wire.objects import ObjectKey
+from l2announce.wire.objects import KINDS, ObjectKey, Value
+
+
+def load_text(name: str, data: bytes) -> LoadedFile[Value]:
+    """What an agent reads of a file."""
+    return under_test.load_text(name, data, KINDS)
+
 
 WEB = NamespacedName("default", "web")
 
@@ -111,7 +118,7 @@ def test_a_list_in_a_list_is_of_another_kind() -> None:
 
 def test_a_list_without_items_is_no_harm() -> None:
     for items in ("", "items: []\n", "items:\n"):
-        assert load_text("f.yaml", f"apiVersion: v1\nkind: List\n{items}".encode()) == under_test.LoadedFile()
+        assert load_text("f.yaml", f"apiVersion: v1\nkind: List\n{items}".encode()) == LoadedFile()
 
 
 @pytest.mark.parametrize("text", ["just text\n", "- a\n- b\n", "3\n"])
@@ -216,7 +223,7 @@ def test_an_unchanged_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "a.yaml").write_text(node("a"))
     loader = ManifestLoader(tmp_path)
     first = loader.refresh()
-    monkeypatch.setattr(under_test, "load_text", lambda name, _data: pytest.fail(f"{name} was read again"))
+    monkeypatch.setattr(under_test, "load_text", lambda name, *_: pytest.fail(f"{name} was read again"))
     assert loader.refresh() == first
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from asyncinotify import Event, Mask
 
 from l2announce.control.policy import BAD_INTERFACE_REGEX, BAD_NODE_SELECTOR
 from l2announce.errors import ConfigurationError
-from l2announce.manifests import cluster as under_test
 from l2announce.manifests import inotify
+from l2announce.manifests import live as under_test
 from l2announce.manifests.cluster import ManifestCluster
 from l2announce.manifests.inotify import Watcher
 from l2announce.model.conditions import Condition
@@ -213,9 +214,8 @@ def test_the_directory_may_go_and_come_back(tmp_path: Path, play: Play, parents:
     async def story(view: View) -> None:
         before = await view.nodes("a")
         (manifests / "a.yaml").unlink()
-        manifests.rmdir()
-        if parents:
-            top.rmdir()
+        for path in (manifests, *([top] if parents else [])):  # whole: what is removed bit by bit, is filled again meanwhile
+            shutil.rmtree(path.rename(tmp_path / "away"))
         gone = await view.until(lambda state: any(found.reason == "NoDirectory" for found in state.problems))
         assert set(gone.nodes) <= set(before.nodes)
         manifests.mkdir(parents=True)
@@ -562,7 +562,7 @@ def test_no_inotify_instance_after_the_start_is_told_and_tried_again(
     monkeypatch.setattr(under_test, "TRY_AGAIN", 0.02)
 
     async def run() -> None:
-        states = under_test.ManifestCluster(tmp_path).states()
+        states = ManifestCluster(tmp_path).states()
         assert not (await anext(states)).problems
         (tmp_path / "sub").mkdir()  # is to be watched, too
         (tmp_path / "sub" / "bad.yaml").write_text("{")

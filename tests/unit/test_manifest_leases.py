@@ -17,10 +17,10 @@ from asyncinotify import Event, Mask
 
 from l2announce.control.ports import LeaseObserved, LeasesListed
 from l2announce.errors import ConfigurationError
-from l2announce.manifests import leases as under_test
+from l2announce.manifests import store as under_test
 from l2announce.manifests.inotify import Watcher
-from l2announce.manifests.leasefile import DamagedLeaseError, LeaseFile, Token, create, is_token, new_token
-from l2announce.manifests.leases import FileLeases, read_leases
+from l2announce.manifests.leases import FileLeases, decode_stored, read_leases
+from l2announce.manifests.versioned import DamagedError, Token, VersionedFile, create, is_token, new_token
 from l2announce.model.lease import Conflict, Lease, LeaseWrite, Unreachable, Verb, WriteOutcome, Written
 
 NAMESPACE = "kube-system"
@@ -33,6 +33,11 @@ T = TypeVar("T")
 
 def place(directory: Path) -> Path:
     return directory / ".cluster" / "leases" / NAMESPACE
+
+
+def opened(directory: Path) -> VersionedFile[Lease]:
+    """The directory of one lease, open."""
+    return VersionedFile(directory, decode_stored)
 
 
 def store(directory: Path, wall_clock: Callable[[], float] = lambda: 1_700_000_000.25, time_limit: float = PATIENCE) -> FileLeases:
@@ -206,8 +211,8 @@ def test_the_name_and_version_of_a_lease_are_those_of_its_place(tmp_path: Path) 
 def test_a_directory_without_a_token_is_told_with_a_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = acquired(tmp_path)
     (place(tmp_path) / NAME / f"current.{first.resource_version}").unlink()
-    message = f"{place(tmp_path) / NAME}: holds no lease any more; remove the directory"
-    with LeaseFile(place(tmp_path) / NAME) as file, pytest.raises(DamagedLeaseError) as caught:
+    message = f"{place(tmp_path) / NAME}: holds no object any more; remove the directory"
+    with opened(place(tmp_path) / NAME) as file, pytest.raises(DamagedError) as caught:
         file.read()
     assert str(caught.value) == message
     assert write(tmp_path, Verb.RENEW, "n1", first) == Unreachable(f"lease {NAME}: {message}")
@@ -243,8 +248,8 @@ def test_a_writer_that_dies_before_a_step_holds_nobody_up(tmp_path: Path, monkey
         raise Killed
 
     first = acquired(tmp_path)
-    with monkeypatch.context() as patch, LeaseFile(place(tmp_path) / NAME) as file:
-        patch.setattr(LeaseFile, step, die)
+    with monkeypatch.context() as patch, opened(place(tmp_path) / NAME) as file:
+        patch.setattr(VersionedFile, step, die)
         token, _ = file.read()
         with pytest.raises(Killed):
             file.replace(token, token.next(), (place(tmp_path) / NAME / f"{first.resource_version}.json").read_bytes())
@@ -288,7 +293,7 @@ def test_two_creators_at_once_make_one_lease(tmp_path: Path) -> None:
 
 def test_a_writer_that_was_overtaken_fails_even_if_it_sleeps_between_its_steps(tmp_path: Path) -> None:
     acquired(tmp_path)
-    with LeaseFile(place(tmp_path) / NAME) as sleeper, LeaseFile(place(tmp_path) / NAME) as other:
+    with opened(place(tmp_path) / NAME) as sleeper, opened(place(tmp_path) / NAME) as other:
         old, lease = sleeper.read()
         assert lease is not None
         mine, theirs = old.next(), old.next()
@@ -302,7 +307,7 @@ def test_a_writer_that_was_overtaken_fails_even_if_it_sleeps_between_its_steps(t
 def test_a_writer_that_fails_takes_its_content_back(tmp_path: Path) -> None:
     acquired(tmp_path)
     before = files(tmp_path)
-    with LeaseFile(place(tmp_path) / NAME) as file:
+    with opened(place(tmp_path) / NAME) as file:
         token = file.token()
         assert not file.replace(token.next(), token.next().next(), b"{}")
     assert files(tmp_path) == before
@@ -325,9 +330,9 @@ def test_a_full_disk_is_unreachable_and_changes_nothing(tmp_path: Path, monkeypa
         def write(self, _: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch, LeaseFile(place(tmp_path) / NAME) as file:
+    with monkeypatch.context() as patch, opened(place(tmp_path) / NAME) as file:
         token, _ = file.read()
-        patch.setattr("l2announce.manifests.leasefile.os.fdopen", FullFile)
+        patch.setattr("l2announce.manifests.versioned.os.fdopen", FullFile)
         with pytest.raises(OSError, match="No space left"):
             file.replace(token, token.next(), b"{}")
     assert (files(tmp_path), read_leases(tmp_path, NAMESPACE)) == (before, (first,))
@@ -338,22 +343,22 @@ def test_reading_goes_on_while_others_write_and_gives_up_in_the_end(tmp_path: Pa
     directory = place(tmp_path) / NAME
     data = (directory / f"{first.resource_version}.json").read_bytes()
     missed = 0
-    real = LeaseFile._content
+    real = VersionedFile._content
 
-    def overtaken(self: LeaseFile, token: Token) -> Lease:
+    def overtaken(self: VersionedFile[Lease], token: Token) -> Lease:
         nonlocal missed
         if missed < limit:
             missed += 1
-            with LeaseFile(directory) as other:
+            with opened(directory) as other:
                 assert other.replace(token, token.next(), data)
         return real(self, token)
 
-    monkeypatch.setattr(LeaseFile, "_content", overtaken)
+    monkeypatch.setattr(VersionedFile, "_content", overtaken)
     limit = 5
-    with LeaseFile(directory) as file:
+    with opened(directory) as file:
         assert file.read()[0].version == 6
     missed, limit = 0, 10**6
-    with LeaseFile(directory) as file, pytest.raises(DamagedLeaseError, match="changes faster than it can be read"):
+    with opened(directory) as file, pytest.raises(DamagedError, match="changes faster than it can be read"):
         file.read()
 
 
@@ -374,11 +379,11 @@ def test_a_disk_that_does_not_answer_is_unreachable_in_time(tmp_path: Path, monk
     acquired(tmp_path)
     answers = threading.Event()
 
-    def stuck(_self: LeaseFile) -> tuple[Token, None]:
+    def stuck(_self: VersionedFile[Lease]) -> tuple[Token, None]:
         assert answers.wait(PATIENCE)
         return new_token(0, deleted=True), None
 
-    monkeypatch.setattr(LeaseFile, "read", stuck)
+    monkeypatch.setattr(VersionedFile, "read", stuck)
 
     async def attempt() -> WriteOutcome:
         try:
@@ -420,7 +425,7 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     async def first_event() -> object:
         return await anext(store(tmp_path).watch())
 
-    with pytest.raises(ConfigurationError, match="leases need a directory that the agent can write and watch"):
+    with pytest.raises(ConfigurationError, match="a lease needs a directory that can be written and watched"):
         asyncio.run(first_event())
 
 
@@ -644,7 +649,7 @@ def test_a_token_that_vanishes_under_a_watch_is_a_deletion(tmp_path: Path, caplo
     async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
         assert await anext(events) == LeasesListed((lease,))
         directory = place(tmp_path) / NAME
-        with LeaseFile(directory) as file:
+        with opened(directory) as file:
             token = file.token()
             assert file.swap(token, token.next(deleted=True))
         assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, None)
@@ -655,7 +660,7 @@ def test_a_token_that_vanishes_under_a_watch_is_a_deletion(tmp_path: Path, caplo
 
 def test_a_place_that_vanishes_while_it_is_listed_is_listed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = acquired(tmp_path)
-    real, calls = under_test._lease_names, 0
+    real, calls = under_test._names, 0
 
     def vanishing(where: Path) -> list[str]:
         nonlocal calls
@@ -664,7 +669,7 @@ def test_a_place_that_vanishes_while_it_is_listed_is_listed_again(tmp_path: Path
             raise FileNotFoundError(2, "No such file or directory", str(where))
         return real(where)
 
-    monkeypatch.setattr(under_test, "_lease_names", vanishing)
+    monkeypatch.setattr(under_test, "_names", vanishing)
 
     async def story(events: AsyncIterator[LeasesListed | LeaseObserved]) -> None:
         assert await anext(events) == LeasesListed((lease,))
@@ -682,22 +687,22 @@ def test_a_lease_whose_token_was_removed_is_seen_as_gone_when_the_watch_looks_ag
         assert await anext(events) == LeasesListed((lease,))
         directory = place(tmp_path) / NAME
         new = Token(2, "2-0123456789abcdef", deleted=False)
-        with LeaseFile(directory) as file:
+        with opened(directory) as file:
             assert file.swap(file.token(), new)
             (directory / new.name).unlink()
         assert await asyncio.wait_for(anext(events), PATIENCE) == LeaseObserved(NAME, None)
 
     watched(tmp_path, story)
-    assert "holds no lease any more; remove the directory" in caplog.text
+    assert "holds no object any more; remove the directory" in caplog.text
 
 
 def test_a_directory_removed_between_two_steps_of_a_write_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     acquired(tmp_path)
 
-    def gone(_path: Path) -> LeaseFile:
+    def gone(_path: Path, _decoder: object) -> VersionedFile[Lease]:
         raise FileNotFoundError(2, "No such file or directory", str(_path))
 
-    monkeypatch.setattr(under_test, "LeaseFile", gone)
+    monkeypatch.setattr(under_test, "VersionedFile", gone)
     assert write(tmp_path, Verb.ACQUIRE, "n1", None) == Conflict(None)
     assert read_leases(tmp_path, NAMESPACE) == ()
 
@@ -748,9 +753,9 @@ def test_a_lease_that_cannot_be_opened_stands_as_it_was_last_seen(
 ) -> None:
     first = acquired(tmp_path)
     kept = acquired(tmp_path, name="kept")
-    real, refuses = LeaseFile._content, True
+    real, refuses = VersionedFile._content, True
 
-    def content(file: LeaseFile, token: Token) -> Lease:
+    def content(file: VersionedFile[Lease], token: Token) -> Lease:
         if refuses and file._path.name == NAME:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{token.resource_version}.json")
         return real(file, token)
@@ -761,7 +766,7 @@ def test_a_lease_that_cannot_be_opened_stands_as_it_was_last_seen(
         nonlocal refuses
         assert await anext(events) == LeasesListed((first, kept))
         second = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", first)))
-        monkeypatch.setattr(LeaseFile, "_content", content)
+        monkeypatch.setattr(VersionedFile, "_content", content)
         other = written(await store(tmp_path).write(wanted(Verb.RENEW, "n1", kept, name="kept")))
         assert await until(events, lambda event: event != LeaseObserved(NAME, second)) == LeaseObserved("kept", other)
         refused = await store(tmp_path).write(wanted(Verb.ACQUIRE, "n2", None))

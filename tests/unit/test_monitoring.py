@@ -9,7 +9,9 @@ from netlab.topology import REPOSITORY
 
 from l2announce.agent.metrics import Metrics, Sources
 from l2announce.agent.metrics_reference import LABELS
+from l2announce.agent.operator_metrics import OperatorMetrics
 from l2announce.control.controller import Controller
+from l2announce.ipam.allocator import Allocator
 from l2announce.model.timing import Timing
 
 MONITORING = REPOSITORY / "deploy" / "monitoring"
@@ -20,7 +22,7 @@ NAME = re.compile(r"\bl2announce_[a-z0-9_]+")
 def served() -> set[str]:
     """The names of the samples of an agent that has not done anything yet, and of what counts with labels."""
     sources = Sources(Controller("n1", Timing(), 0.0), lambda: 0.0, lambda: "", lambda: 0.0, lambda: 0, lambda: 0, lambda: 0)
-    families = list(Metrics(sources).registry.collect())
+    families = [*Metrics(sources).registry.collect(), *OperatorMetrics(Allocator).registry.collect()]
     names = {sample.name for family in families for sample in family.samples}
     return names | {f"{family.name}_total" for family in families if family.type == "counter"} | {family.name for family in families}
 

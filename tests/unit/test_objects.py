@@ -15,6 +15,7 @@ from l2announce.wire import schema
 from l2announce.wire.fields import FieldProblem, ObjectError, words
 from l2announce.wire.leases import decode_lease, encode_lease, lease_after
 from l2announce.wire.objects import (
+    KINDS,
     Decoded,
     ObjectKey,
     Value,
@@ -55,7 +56,7 @@ def ingress(*entries: Mapped) -> Mapped:
 
 
 def decoded(raw: Mapped) -> Decoded[Value]:
-    result = decode_object(raw)
+    result = decode_object(raw, KINDS)
     assert result is not None
     return result
 
@@ -68,7 +69,7 @@ def decoded_service(raw: Mapped) -> model.Service:
 
 def error_of(raw: Any) -> FieldProblem:
     with pytest.raises(ObjectError) as caught:
-        decode_object(raw)
+        decode_object(raw, KINDS)
     return caught.value.problem
 
 
@@ -367,7 +368,7 @@ def test_policy_with_a_misspelt_field_says_so_and_counts() -> None:
 )
 def test_other_kinds_are_not_read(raw: Mapped) -> None:
     assert identify(raw) is None
-    assert decode_object(raw) is None
+    assert decode_object(raw, KINDS) is None
 
 
 def test_identify_needs_only_kind_and_name() -> None:

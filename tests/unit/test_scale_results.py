@@ -151,3 +151,15 @@ def test_the_counters_of_an_interface() -> None:
     assert parse_traffic(text, "eth0") - Traffic(1, 1, 1, 1) == Traffic(9, 0, 19, 1)
     with pytest.raises(LookupError, match="no interface eth1"):
         parse_traffic(text, "eth1")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "without", "writes", "met"), [(4.9, 0, 0, [None, True, True, True]), (5.1, 1, 2, [None, False, False, False])]
+)
+def test_goals_of_addresses(cpu: float, without: float, writes: float, met: list[bool | None]) -> None:
+    figures = {
+        "given_s": 9.0, "given_cpu_s": 8.0, "writes": 2000, "memory_mib": 100.0, "without": without, "one_more_cpu_ms": cpu,
+        "restart_writes": writes, "restart_cpu_s": 2.0,
+    }  # fmt: skip
+    case = Case("1000 Services get addresses", {"services": 1000}, figures, samples={"one_more_ms": [20.0, 30.0]})
+    assert [goal.is_met for goal in judge([case])] == met

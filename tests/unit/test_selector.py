@@ -2,8 +2,8 @@
 
 import pytest
 
-from l2announce.control.selector import check, matches, parse_selector
 from l2announce.model.objects import LabelSelector, Requirement
+from l2announce.model.selector import check, matches, parse_selector
 
 LABELS = {"app": "web", "tier": "front", "empty": "", "cpu": "8"}
 

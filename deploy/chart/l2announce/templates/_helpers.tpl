@@ -27,3 +27,45 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ if contains ":" .host }}[{{ .host }}]{{ else }}{{ .host }}{{ end }}:{{ .port }}
 {{- end }}
 {{- end }}
+
+{{- /* Roles and bindings of a file of policies/, of which files/ has a copy: one source for every way of installing. Takes root, file and
+the service account that they are bound to. */ -}}
+{{- define "l2announce.rights" -}}
+{{- $root := .root -}}
+{{- $account := .account -}}
+{{- range $document := splitList "\n---\n" (.root.Files.Get .file) }}
+{{- $object := fromYaml $document }}
+{{- $namespace := ternary $root.Values.leaseNamespace "" (hasPrefix "Role" $object.kind) }}
+{{- if hasSuffix "Role" $object.kind }}
+---
+apiVersion: {{ $object.apiVersion }}
+kind: {{ $object.kind }}
+metadata:
+  name: {{ $object.metadata.name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "l2announce.labels" $root | nindent 4 }}
+rules:
+{{ toYaml $object.rules }}
+{{- else if hasSuffix "RoleBinding" $object.kind }}
+---
+apiVersion: {{ $object.apiVersion }}
+kind: {{ $object.kind }}
+metadata:
+  name: {{ $object.metadata.name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "l2announce.labels" $root | nindent 4 }}
+roleRef:
+  {{- toYaml $object.roleRef | nindent 2 }}
+subjects:
+- kind: ServiceAccount
+  name: {{ $account }}
+  namespace: {{ $root.Release.Namespace }}
+{{- end }}
+{{- end }}
+{{- end }}

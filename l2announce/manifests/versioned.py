@@ -1,6 +1,6 @@
-"""One lease as a directory of files: compare-and-swap between the processes of one machine, without a lock.
+"""One object as a directory of files: compare-and-swap between the processes of one machine, without a lock.
 
-A lease directory holds exactly one *token*, an empty file whose name says the present version: ``current.5-NONCE``, or
+Its directory holds exactly one *token*, an empty file whose name says the present version: ``current.5-NONCE``, or
 ``deleted.5-NONCE``. The content of a version is ``5-NONCE.json``. A writer puts its content beside the others and then renames the token
 that it read to that of its own version. The kernel renames a name once, so of all writers that read the same token exactly one wins. A
 writer that is stopped or killed at any point holds nothing that the others wait for; when it wakes, the token that it read is gone and
@@ -14,14 +14,12 @@ import logging
 import os
 import re
 import secrets
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self, TypeAlias, TypeVar
 
-from l2announce.model.lease import Lease
 from l2announce.wire.fields import ObjectError
-from l2announce.wire.leases import decode_lease
 
 _TOKEN = re.compile(r"(current|deleted)\.((\d{1,18})-[0-9a-f]{16})")
 _CONTENT = re.compile(r"(\d{1,18})-[0-9a-f]{16}\.json")
@@ -32,15 +30,19 @@ _ATTEMPTS = 100
 _NOT_SPOILT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
 """Errors that are ours, not the content's: its holder may be well."""
 
+T = TypeVar("T")
+Decoder: TypeAlias = Callable[[bytes, str, str], T]
+"""Octets, the name of the directory and the resource version -> the object; ObjectError when it cannot be used."""
+
 _log = logging.getLogger(__name__)
 
 
-class DamagedLeaseError(Exception):
-    """A lease directory without a token: somebody else removed files in it."""
+class DamagedError(Exception):
+    """A directory without a token: somebody else removed files in it."""
 
 
 class Token(NamedTuple):
-    """The present version of a lease. Tokens sort by version."""
+    """The present version of an object. Tokens sort by version."""
 
     version: int
     resource_version: str
@@ -61,30 +63,31 @@ def new_token(version: int, *, deleted: bool) -> Token:
 
 
 def is_token(name: str) -> bool:
-    """Whether a file of this name in a lease directory is a token."""
+    """Whether a file of this name in such a directory is a token."""
     return _TOKEN.fullmatch(name) is not None
 
 
-def create(namespace: Path, name: str) -> None:
-    """Make the lease directory ``name`` as that of a deleted lease; nothing happens when it is there. OSError when it cannot be made."""
-    temporary = namespace / f".{secrets.token_hex(8)}"
+def create(place: Path, name: str) -> None:
+    """Make the directory ``name`` as that of a deleted object; nothing happens when it is there. OSError when it cannot be made."""
+    temporary = place / f".{secrets.token_hex(8)}"
     temporary.mkdir(parents=True)
     token = temporary / new_token(0, deleted=True).name
     token.touch()
     try:
-        temporary.rename(namespace / name)  # a directory replaces an empty one only, and a lease directory is never empty
+        temporary.rename(place / name)  # a directory replaces an empty one only, and one that holds a token is not
     except OSError:
         token.unlink()
         temporary.rmdir()
-        if not (namespace / name).is_dir():
+        if not (place / name).is_dir():
             raise
 
 
-class LeaseFile:
-    """One lease directory, open. A context manager. FileNotFoundError when there is no such directory."""
+class VersionedFile(Generic[T]):
+    """One such directory, open. A context manager. FileNotFoundError when there is no such directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, decoder: Decoder[T]) -> None:
         self._path = path
+        self._decoder = decoder
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -94,7 +97,7 @@ class LeaseFile:
         os.close(self._directory)
 
     def token(self) -> Token:
-        """The present token. DamagedLeaseError when there is none."""
+        """The present token. DamagedError when there is none."""
         for _ in range(_ATTEMPTS):
             tokens = [
                 Token(int(match[3]), match[2], match[1] == "deleted")
@@ -103,10 +106,10 @@ class LeaseFile:
             ]
             if tokens:
                 return max(tokens)
-        raise DamagedLeaseError(f"{self._path}: holds no lease any more; remove the directory")
+        raise DamagedError(f"{self._path}: holds no object any more; remove the directory")
 
-    def read(self) -> tuple[Token, Lease | None]:
-        """The present token and lease; None when it is deleted, or its content is spoilt, of which the log tells.
+    def read(self) -> tuple[Token, T | None]:
+        """The present token and object; None when it is deleted, or its content is spoilt, of which the log tells.
 
         OSError when it cannot be opened from here: then it is not known what stands in it.
         """
@@ -124,7 +127,7 @@ class LeaseFile:
                     _log.warning("%s: counts as deleted: %s", self._path / f"{token.resource_version}.json", err)
                     return token, None
                 token = latest  # superseded and cleaned up while we looked
-        raise DamagedLeaseError(f"{self._path}: changes faster than it can be read")
+        raise DamagedError(f"{self._path}: changes faster than it can be read")
 
     def put_content(self, token: Token, data: bytes) -> None:
         """First step of a write: the content of a version that is not yet in force."""
@@ -164,11 +167,10 @@ class LeaseFile:
         self._remove(f"{new.resource_version}.json")
         return False
 
-    def _content(self, token: Token) -> Lease:
+    def _content(self, token: Token) -> T:
         descriptor = os.open(f"{token.resource_version}.json", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
         with os.fdopen(descriptor, "rb") as file:
-            lease = decode_lease(file.read())
-        return replace(lease, name=self._path.name, resource_version=token.resource_version)
+            return self._decoder(file.read(), self._path.name, token.resource_version)
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
